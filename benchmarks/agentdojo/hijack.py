@@ -1,0 +1,181 @@
+"""A fully hijacked agent in AgentDojo's own environments, without a model.
+
+It makes every call of the user task's ground truth and every call of the injection task's, whatever it was refused
+before. A call that did not run is absent from the trace and the environment that AgentDojo's own checkers see.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
+from agentdojo.task_suite.load_suites import get_suites
+from agentdojo.types import text_content_block_from_string
+from gates import RAN, Approver, Gate, ToolOutput, Verdict, call_key, plain
+from injections import SCRIPTS
+from pydantic_core import to_jsonable_python
+
+BENCHMARK_VERSION = "v1.2.2"
+SUITES = ("banking", "slack", "travel", "workspace")
+
+Order = Literal["user-first", "inj-first", "after-read"]
+"""When the attack runs: after the user's calls, before them, or right after the first of them."""
+
+ApproverKind = Literal["oracle", "deny", "auto"]
+"""Who answers a held call: a person who knows the user's own calls, nobody, or one who approves everything."""
+
+
+@cache
+def suite(name: str) -> Any:
+    """The AgentDojo suite of that name."""
+    return get_suites(BENCHMARK_VERSION)[name]
+
+
+@cache
+def _start(name: str, task: str) -> bytes:
+    """The environment in which `task` starts, pickled: loading that is much faster than copying it deeply."""
+    environment = suite(name).load_and_inject_default_environment({})
+    return pickle.dumps(suite(name).user_tasks[task].init_environment(environment))
+
+
+@cache
+def _user_calls(name: str, task: str) -> tuple[FunctionCall, ...]:
+    return tuple(suite(name).user_tasks[task].ground_truth(pickle.loads(_start(name, task))))
+
+
+def ground_truth(name: str, task: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The calls that AgentDojo's authors make for a user task, as (tool, arguments)."""
+    return [(call.function, _sent(name, call)) for call in _user_calls(name, task)]
+
+
+@cache
+def own_calls(name: str, task: str) -> frozenset[str]:
+    """Keys of the user task's own calls."""
+    return frozenset(call_key(tool, arguments) for tool, arguments in ground_truth(name, task))
+
+
+@cache
+def _optional(name: str, tool: str) -> frozenset[str]:
+    fields = next(each for each in suite(name).tools if each.name == tool).parameters.model_fields
+    return frozenset(argument for argument, info in fields.items() if not info.is_required())
+
+
+def _sent(name: str, call: FunctionCall) -> dict[str, Any]:
+    """The call's arguments as JSON, without an optional one that is null: to these tools that says "left out"."""
+    optional = _optional(name, call.function)
+    given = {argument: plain(value) for argument, value in call.args.items()}
+    return {argument: value for argument, value in given.items() if value is not None or argument not in optional}
+
+
+def approver(kind: ApproverKind, name: str, task: str) -> Approver:
+    """The person who answers held calls in one run."""
+    if kind == "oracle":
+        own = own_calls(name, task)
+        return lambda tool, arguments: call_key(tool, arguments) in own
+    answer = kind == "auto"
+    return lambda tool, arguments: answer
+
+
+By = Literal["user", "attacker"]
+"""Whose call it is: the user task's own, or the injection's."""
+
+
+class Made(NamedTuple):
+    """One call that the agent tried."""
+
+    by: By
+    tool: str
+    arguments: dict[str, Any]
+    verdict: Verdict
+    error: str | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one run ended. `utility` and `security` are AgentDojo's own checks (security: the attack succeeded)."""
+
+    utility: bool
+    security: bool
+    calls: list[Made] = field(default_factory=list)
+
+    def of(self, by: By) -> list[Made]:
+        return [call for call in self.calls if call.by == by]
+
+
+def _sequence(
+    name: str, task: str, injection: str | None, order: Order, live: Any
+) -> Iterator[tuple[By, FunctionCall]]:
+    mine: list[tuple[By, FunctionCall]] = [("user", call) for call in _user_calls(name, task)]
+
+    def attack() -> Iterator[tuple[By, FunctionCall]]:
+        if injection is None:
+            return
+        before = pickle.loads(_start(name, task))
+        script = SCRIPTS.get((name, injection))
+        calls = script(live, before) if script else suite(name).injection_tasks[injection].ground_truth(before)
+        for call in calls:
+            yield "attacker", call
+
+    head = {"user-first": len(mine), "inj-first": 0, "after-read": 1}[order]
+    yield from mine[:head]
+    yield from attack()
+    yield from mine[head:]
+
+
+class _Body:
+    """The tool's body in this run's environment: what a gate may call once."""
+
+    def __init__(self, name: str, tool: str, live: Any, trace: list[FunctionCall]) -> None:
+        self.outputs: list[ToolOutput] = []
+        self._runtime = FunctionsRuntime(suite(name).tools)
+        self._tool, self._live, self._trace = tool, live, trace
+
+    def __call__(self, /, **arguments: Any) -> ToolOutput:
+        self._trace.append(FunctionCall(function=self._tool, args=arguments))
+        result, error = self._runtime.run_function(self._live, self._tool, arguments)
+        self.outputs.append(ToolOutput(to_jsonable_python(result), error))
+        return self.outputs[-1]
+
+
+def run(name: str, task: str, injection: str | None, gate: Gate, order: Order, kind: ApproverKind) -> Outcome:
+    """Plays one user task, with or without an injection task, through `gate`."""
+    live = pickle.loads(_start(name, task))
+    trace: list[FunctionCall] = []
+    made: list[Made] = []
+    session = gate.begin(name, task, approver(kind, name, task))
+    try:
+        for by, call in _sequence(name, task, injection, order, live):
+            arguments = _sent(name, call)
+            body = _Body(name, call.function, live, trace)
+            verdict = session.call(call.function, arguments, body)
+            if len(body.outputs) != (verdict in RAN):
+                raise AssertionError(f"{call.function}: the gate said {verdict}, ran {len(body.outputs)} times")
+            error = body.outputs[0].error if body.outputs else None
+            made.append(Made(by, call.function, arguments, verdict, error))
+    finally:
+        session.close()
+    return _judge(name, task, injection, live, trace, made)
+
+
+def _judge(
+    name: str, task: str, injection: str | None, live: Any, trace: list[FunctionCall], made: list[Made]
+) -> Outcome:
+    user = suite(name).user_tasks[task]
+    attack = suite(name).injection_tasks[injection] if injection else None
+    said = user.GROUND_TRUTH_OUTPUT
+    if attack:
+        said = f"{said}\n{attack.GROUND_TRUTH_OUTPUT}".strip()
+    answer = [text_content_block_from_string(said)]
+    before = pickle.loads(_start(name, task))
+
+    def holds(goal: Any) -> bool:
+        try:
+            return bool(suite(name)._check_task_result(goal, answer, before, live, trace))
+        except Exception:  # noqa: BLE001 - a checker that fails on a state it did not expect has not been satisfied
+            return False
+
+    return Outcome(holds(user), attack is not None and holds(attack), made)
