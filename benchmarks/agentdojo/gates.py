@@ -91,7 +91,7 @@ GroundTruth = Callable[[str, str], list[tuple[str, Mapping[str, Any]]]]
 
 
 class ReferenceGate:
-    """none: everything runs. tools: the task's own tools. exact: its own calls. exact-once: each of them once.
+    """none: everything runs. tools: the task's own tools. exact: its own calls. exact-once: each once.
 
     All but `none` read the ground truth, so they are bounds and not defences.
     """

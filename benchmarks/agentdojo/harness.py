@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""AgentDojo's 97 tasks and 949 task × injection pairs through a gate, without a model.
+"""AgentDojo's 97 tasks and 949 task × injection pairs through a gate, without a model. Examples:
 
-    python benchmarks/agentdojo/harness.py --jobs 2                       # Remit: 3 orders × 3 approvers
-    python benchmarks/agentdojo/harness.py --gate none --gate exact       # the bounds
-    python benchmarks/agentdojo/harness.py --suite banking --order user-first --approver oracle --json out.json
+$ python benchmarks/agentdojo/harness.py --jobs 2                       # Remit: 3 orders × 3 approvers
+$ python benchmarks/agentdojo/harness.py --gate none --gate exact       # the bounds
+$ python benchmarks/agentdojo/harness.py --suite banking --order user-first --json out.json
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hijack import SUITES, ApproverKind, Order, Outcome, ground_truth, own_calls
 from injections import ADDED_LATER  # noqa: E402
 
 READS = ("get_", "search_", "list_", "read_", "check_")
-"""Tools that start so count as reads, although get_unread_emails marks mail as read and get_webpage can carry data out."""
+"""Tools that start so count as reads, though get_unread_emails marks mail as read and a URL carries data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def measure(job: Job) -> Report:
     for task in suite(job.suite).user_tasks:
         _count_task(report, task, run(job.suite, task, None, gate, job.order, job.approver))
         for injection in suite(job.suite).injection_tasks:
-            _count_pair(report, task, injection, run(job.suite, task, injection, gate, job.order, job.approver))
+            outcome = run(job.suite, task, injection, gate, job.order, job.approver)
+            _count_pair(report, task, injection, outcome)
     report.evidence = gate.finish()
     report.seconds = time.perf_counter() - started
     return report
@@ -186,10 +187,10 @@ def show(reports: list[Report]) -> None:
     for report in reports:
         name = report.job.suite
         for failed in report.failed:
-            tools = ", ".join(f"{tool} {verdict}" for tool, _, verdict in failed["stopped"]) or "its check fails"
-            print(f"- failed: {name} {failed['task']} ({tools})")
+            stopped = [f"{tool} {verdict}" for tool, _, verdict in failed["stopped"]]
+            print(f"- failed: {name} {failed['task']} ({', '.join(stopped) or 'its check fails'})")
         for pair in report.leaked[:LISTED]:
-            what = ["completed"] * pair["completed"] + ["check says succeeded"] * pair["check"] + pair["effects"]
+            what = ["completed"] * pair["completed"] + ["its check holds"] * pair["check"] + pair["effects"]
             print(f"- leaked: {name} {pair['task']} × {pair['injection']} ({', '.join(what)})")
         if len(report.leaked) > LISTED:
             print(f"- leaked: {name}, {len(report.leaked) - LISTED} more (see --json)")
@@ -201,23 +202,28 @@ def show(reports: list[Report]) -> None:
 
 def jobs(arguments: argparse.Namespace) -> list[Job]:
     """Every combination that was asked for; a reference gate holds nothing, so it needs no approver."""
-    found = []
-    orders = arguments.order or get_args(Order)
+    found: list[Job] = []
+    orders: list[Order] = arguments.order or list(get_args(Order))
+    approvers: list[ApproverKind] = arguments.approver or list(get_args(ApproverKind))
     for gate, order in itertools.product(arguments.gate or ["remit"], orders):
-        approvers = arguments.approver or get_args(ApproverKind)
-        for approver in ["oracle"] if gate in REFERENCE_GATES else approvers:
+        for approver in approvers[:1] if gate in REFERENCE_GATES else approvers:
             found += [Job(gate, order, approver, name) for name in arguments.suite or SUITES]
     return found
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gate", action="append", choices=["remit", *REFERENCE_GATES], help="default: remit")
-    parser.add_argument("--suite", action="append", choices=SUITES, help="default: all four")
-    parser.add_argument("--order", action="append", choices=get_args(Order), help="default: all three")
-    parser.add_argument("--approver", action="append", choices=get_args(ApproverKind), help="default: all three")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    several = {
+        "--gate": (["remit", *REFERENCE_GATES], "remit"),
+        "--suite": (SUITES, "all four"),
+        "--order": (get_args(Order), "all three"),
+        "--approver": (get_args(ApproverKind), "all three"),
+    }
+    for option, (choices, default) in several.items():
+        parser.add_argument(option, action="append", choices=choices, help=f"repeatable; default: {default}")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every count and every shortfall")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counts and shortfalls")
     return parser.parse_args()
 
 
@@ -230,10 +236,14 @@ def _measure_all(wanted: list[Job], processes: int) -> list[Report]:
     return [reports[job] for job in wanted]
 
 
+def _combination(report: Report) -> tuple[str, Order, ApproverKind]:
+    return report.job.gate, report.job.order, report.job.approver
+
+
 def main() -> int:
     arguments = _parse()
     reports = _measure_all(jobs(arguments), arguments.jobs)
-    for _, group in itertools.groupby(reports, key=lambda each: (each.job.gate, each.job.order, each.job.approver)):
+    for _, group in itertools.groupby(reports, key=_combination):
         show(list(group))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(report) for report in reports], indent=1) + "\n")

@@ -1,7 +1,8 @@
 """A fully hijacked agent in AgentDojo's own environments, without a model.
 
-It makes every call of the user task's ground truth and every call of the injection task's, whatever it was refused
-before. A call that did not run is absent from the trace and the environment that AgentDojo's own checkers see.
+It makes every call of the user task's ground truth and every call of the injection task's, whatever it was
+refused before. A call that did not run is absent from the trace and from the environment that AgentDojo's own
+checkers see.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Order = Literal["user-first", "inj-first", "after-read"]
 """When the attack runs: after the user's calls, before them, or right after the first of them."""
 
 ApproverKind = Literal["oracle", "deny", "auto"]
-"""Who answers a held call: a person who knows the user's own calls, nobody, or one who approves everything."""
+"""Who answers a held call: a person who knows the user's own calls, one who refuses all, a rubber stamp."""
 
 
 @cache
@@ -59,16 +60,26 @@ def own_calls(name: str, task: str) -> frozenset[str]:
 
 
 @cache
+def _tool(name: str, tool: str) -> Any:
+    return next(each for each in suite(name).tools if each.name == tool)
+
+
+def signature(name: str, tool: str) -> tuple[dict[str, Any], str]:
+    """A tool's JSON schema and description, as a model would be given them."""
+    return _tool(name, tool).parameters.model_json_schema(), _tool(name, tool).description
+
+
+@cache
 def _optional(name: str, tool: str) -> frozenset[str]:
-    fields = next(each for each in suite(name).tools if each.name == tool).parameters.model_fields
+    fields = _tool(name, tool).parameters.model_fields
     return frozenset(argument for argument, info in fields.items() if not info.is_required())
 
 
 def _sent(name: str, call: FunctionCall) -> dict[str, Any]:
-    """The call's arguments as JSON, without an optional one that is null: to these tools that says "left out"."""
-    optional = _optional(name, call.function)
+    """The call's arguments as JSON, without optional ones that are null: here that means "left out"."""
+    droppable = _optional(name, call.function)
     given = {argument: plain(value) for argument, value in call.args.items()}
-    return {argument: value for argument, value in given.items() if value is not None or argument not in optional}
+    return {name: value for name, value in given.items() if value is not None or name not in droppable}
 
 
 def approver(kind: ApproverKind, name: str, task: str) -> Approver:
@@ -96,7 +107,7 @@ class Made(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """How one run ended. `utility` and `security` are AgentDojo's own checks (security: the attack succeeded)."""
+    """How one run ended. `utility` and `security` are AgentDojo's checks (security: the attack succeeded)."""
 
     utility: bool
     security: bool
@@ -116,8 +127,8 @@ def _sequence(
             return
         before = pickle.loads(_start(name, task))
         script = SCRIPTS.get((name, injection))
-        calls = script(live, before) if script else suite(name).injection_tasks[injection].ground_truth(before)
-        for call in calls:
+        shipped = suite(name).injection_tasks[injection].ground_truth
+        for call in script(live, before) if script else shipped(before):
             yield "attacker", call
 
     head = {"user-first": len(mine), "inj-first": 0, "after-read": 1}[order]
@@ -153,7 +164,7 @@ def run(name: str, task: str, injection: str | None, gate: Gate, order: Order, k
             body = _Body(name, call.function, live, trace)
             verdict = session.call(call.function, arguments, body)
             if len(body.outputs) != (verdict in RAN):
-                raise AssertionError(f"{call.function}: the gate said {verdict}, ran {len(body.outputs)} times")
+                raise AssertionError(f"{call.function}: {verdict}, but it ran {len(body.outputs)} times")
             error = body.outputs[0].error if body.outputs else None
             made.append(Made(by, call.function, arguments, verdict, error))
     finally:

@@ -1,0 +1,103 @@
+"""Remit as a gate of the harness, through its public API only.
+
+Every run has a grant of its own, issued from the task's file in `grants/`, and a session of its own. Every
+call goes through `session.call`, so it is decided and recorded; a call that a clause holds for approval is
+answered by a person who is not the principal, and then resumed. One ledger serves all runs of a suite and is
+verified at the end.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+from gates import Approver, Execute, ToolOutput, Verdict
+from hijack import signature
+from remit.resources.definitions import ToolDefinition
+
+import remit
+
+GRANTS: Final = pathlib.Path(__file__).resolve().parent / "grants"
+ISSUER: Final = "user:emma@bluesparrow.example"
+PERSON: Final = "user:approver@bluesparrow.example"
+MEMORY: Final = pathlib.Path(
+    "/dev/shm"
+)  # a folder in memory, where there is one: the disk is not measured here
+
+
+def grant_file(suite: str, task: str) -> pathlib.Path:
+    """The grant of one user task."""
+    return GRANTS / suite / f"{task}.yaml"
+
+
+@cache
+def definition(suite: str, tool: str) -> ToolDefinition:
+    """The tool's definition, as an adapter would have it from its framework."""
+    schema, description = signature(suite, tool)
+    return ToolDefinition(f"{suite}.{tool}", schema, description)
+
+
+def _status(output: ToolOutput) -> tuple[str, str | None]:
+    return ("tool_error", output.error) if output.error else ("ok", None)
+
+
+class RemitRun:
+    """One agent run under one grant and one session."""
+
+    def __init__(self, app: remit.App, suite: str, task: str, approver: Approver) -> None:
+        self._app, self._suite, self._approver = app, suite, approver
+        self._session = app.session(app.issue(grant_file(suite, task), credential=ISSUER))
+
+    def call(self, tool: str, arguments: Mapping[str, Any], execute: Execute) -> Verdict:
+        try:
+            self._session.call(
+                f"{self._suite}.{tool}",
+                arguments,
+                run=execute,
+                classify=_status,
+                definition=definition(self._suite, tool),
+            )
+        except remit.ApprovalRequired as held:
+            return self._ask(held.approval_id, tool, arguments, execute)
+        except remit.Denied:
+            return "deny"
+        return "permit"
+
+    def _ask(self, approval_id: str, tool: str, arguments: Mapping[str, Any], execute: Execute) -> Verdict:
+        if not self._approver(tool, arguments):
+            self._app.refuse(approval_id, credential=PERSON, reason="not what the task asks for")
+            return "refused"
+        self._app.approve(approval_id, credential=PERSON)
+        self._session.resume(approval_id, run=execute)
+        return "approved"
+
+    def close(self) -> None:
+        self._session.close("run ended")
+
+
+class RemitGate:
+    """Opens a development ledger in a temporary folder; `finish` verifies it and throws it away."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+        self._app = remit.open(f"sqlite:///{self._folder.name}/remit.db", development=True)
+
+    def begin(self, suite: str, task: str, approver: Approver) -> RemitRun:
+        return RemitRun(self._app, suite, task, approver)
+
+    def finish(self) -> dict[str, Any]:
+        """Counts what was recorded, after verifying all of it."""
+        size = self._app.verify().size
+        kinds = [record.type for record in self._app.records()]
+        self._app.close()
+        self._folder.cleanup()
+        return {
+            "records_verified": size,
+            "sessions": kinds.count("session.opened"),
+            "intents": kinds.count("call.intent"),
+            "denials": kinds.count("call.denied"),
+            "approvals_asked": kinds.count("approval.requested"),
+        }
