@@ -31,7 +31,9 @@ def subject_of(text: str) -> str:
     """`user:alice@acme.com` as it is; `alice@acme.com` with `user:` put before it. Raises `IdentityError` otherwise."""
     subject = text if ":" in text else f"user:{text}"
     if not _SUBJECT.match(subject):
-        raise IdentityError(f"{text!r} names nobody: expected user:NAME or service:NAME, such as user:alice@acme.com")
+        raise IdentityError(
+            f"{text!r} names nobody: expected user:NAME or service:NAME, such as user:alice@acme.com"
+        )
     return subject
 
 
@@ -140,9 +142,13 @@ class People:
             subject = subject_of(person)
             held = entry.get("roles") if isinstance(entry, Mapping) else None
             if not isinstance(held, list) or not all(isinstance(role, str) and role for role in held):
-                raise UsageError(f"{name}: {person} has no list of roles; expected {person}: {{roles: [reviewer]}}")
+                raise UsageError(
+                    f"{name}: {person} has no list of roles; expected {person}: {{roles: [reviewer]}}"
+                )
             if set(entry) != {"roles"}:
-                raise UsageError(f"{name}: {person} has unknown keys {sorted(set(entry) - {'roles'})}; expected roles")
+                raise UsageError(
+                    f"{name}: {person} has unknown keys {sorted(set(entry) - {'roles'})}; expected roles"
+                )
             if subject in roles:
                 raise UsageError(f"{name}: {subject} is listed twice")
             roles[subject] = frozenset(held)
@@ -232,4 +238,6 @@ class Authenticator:
                 "credential=remit.Credential.load(PERSON, KEY_FILE), or open with development=True to accept claims"
             )
         subject = subject_of(credential) if credential is not None else f"user:{getpass.getuser()}"
-        return Identity(subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject))
+        return Identity(
+            subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject)
+        )

@@ -1,0 +1,336 @@
+"""`remit.open(…)` and what it gives: an `App`, the handle through which everything else is reached."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from remit import approvals, issuing, peopling, recovery
+from remit.approvals import Approval
+from remit.authority.guardrails import OwnFiles
+from remit.deployment import CAPABILITIES, Deployment, Listener
+from remit.errors import Denied, UsageError
+from remit.gate import Gate
+from remit.identity import Authenticator, Credential, People
+from remit.issuing import Grant
+from remit.ledger import Ledger
+from remit.resources.catalogue import Catalogue
+from remit.review import verdicts
+from remit.sessions import Session, close_session
+from remit.signing import SigningKey
+
+if TYPE_CHECKING:
+    from remit.ledger import Record, Txn, Verified
+
+_opened: weakref.WeakSet[App] = weakref.WeakSet()
+
+
+def open(  # noqa: A001 - `remit.open` reads as what it does
+    url: str | None = None,
+    *,
+    can: Iterable[str] | None = None,
+    development: bool = False,
+    catalogue: str | Path | Mapping[str, Any] | Iterable[str | Path | Mapping[str, Any]] | None = None,
+    people: str | Path | Mapping[str, Any] | None = None,
+    home: str | Path | None = None,
+    clock: Callable[[], datetime] | None = None,
+) -> App:
+    """Open a ledger, making it when it does not exist yet.
+
+    Args:
+        url:
+            `sqlite:///remit.db`; `$REMIT_URL` when omitted, else `remit.db` in the user's data directory.
+        can:
+            What the handle may do, of `session issue approve review configure`; everything when omitted. An agent's
+            process gets `{"session"}`.
+        development:
+            Accept claimed identities (bare strings). Every output shows it.
+        catalogue:
+            One or several catalogue files or mappings: how tool arguments become resources.
+        people:
+            `policies/people.yaml`, or the mapping in it: who holds which role.
+        home:
+            The folder of keys, locks and the pinned head; `<database>.remit` beside the database when omitted.
+        clock:
+            For tests: gives the time instead of the system (timezone-aware UTC).
+
+    Raises `UsageError`, `GrantError` (catalogue), `VerificationError` (the ledger is not the one that was pinned).
+    """
+    url = url or os.environ.get("REMIT_URL") or default_url()
+    if not url.startswith("sqlite:///"):
+        raise UsageError(f"cannot open {url!r}: expected sqlite:///PATH")
+    capabilities = frozenset(can) if can is not None else CAPABILITIES
+    if unknown := capabilities - CAPABILITIES:
+        raise UsageError(
+            f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}"
+        )
+    roles = people if isinstance(people, People) else _people(people)
+    known = Catalogue.load(*_sources(catalogue))
+    ledger = Ledger.open_or_create(url, home=Path(home) if home is not None else None, clock=clock)
+    issue_key = SigningKey.load_or_create(ledger.home / "issue.key")
+    deployment = Deployment(
+        ledger=ledger,
+        catalogue=known,
+        authenticator=Authenticator(origin=ledger.origin, people=roles, development=development),
+        can=capabilities,
+        development=development,
+        issue_key=issue_key if "issue" in capabilities else None,
+        issue_public=issue_key.public,
+        own_files=OwnFiles(ledger.files()),
+    )
+    return App(url, deployment)
+
+
+def default_url() -> str:
+    """The user's own ledger: `$XDG_DATA_HOME/remit/remit.db`, by default below `~/.local/share`."""
+    folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "remit"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"sqlite:///{folder / 'remit.db'}"
+
+
+def _people(people: str | Path | Mapping[str, Any] | None) -> People:
+    if people is None:
+        return People()
+    return People.of(people) if isinstance(people, Mapping) else People.load(people)
+
+
+def _sources(catalogue: Any) -> tuple[Any, ...]:
+    if catalogue is None:
+        return ()
+    if isinstance(catalogue, str | Path | Mapping):
+        return (catalogue,)
+    return tuple(catalogue)
+
+
+class App:
+    """An opened Remit. Close it, or use it as a context manager: closing flushes and records that the recorder stopped."""
+
+    def __init__(self, url: str, deployment: Deployment) -> None:
+        self.url = url
+        self.deployment = deployment
+        self.gate = Gate(deployment)
+        self._recovered_by: int | None = None
+        self._lock = threading.Lock()
+        _opened.add(self)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The evidence behind this app."""
+        return self.deployment.ledger
+
+    @property
+    def development(self) -> bool:
+        """Whether claimed identities are accepted here."""
+        return self.deployment.development
+
+    # -- grants
+
+    def issue(
+        self,
+        source: str | Path | Mapping[str, Any] | bytes,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """Issue a grant from a file, YAML text, bytes or mapping: signed and recorded.
+
+        With `key`, issuing is repeatable: the same content gives the live grant again, other content is an error.
+        Raises `GrantError` with line and reason, `IdentityError`.
+        """
+        return issuing.issue(self.deployment, source, parameters, key=key, credential=credential)
+
+    def revoke(self, grant_id: str, *, reason: str, credential: Credential | str | None = None) -> Grant:
+        """Withdraw a grant: its sessions are refused from the next call on."""
+        return issuing.revoke(self.deployment, grant_id, reason=reason, credential=credential)
+
+    def grant(self, grant_id: str) -> Grant:
+        """One grant as it stands."""
+        return issuing.load(self.deployment, grant_id)
+
+    # -- sessions
+
+    def session(
+        self,
+        grant: Grant | str,
+        *,
+        key: str | None = None,
+        workload: str | None = None,
+        idle: str | timedelta | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """A session under `grant` (or its id). With `key`, the same session is rejoined across requests and processes."""
+        self.deployment.require("session")
+        grant_id = grant.id if isinstance(grant, Grant) else grant
+        return Session(self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context)
+
+    def join(self, session_id: str) -> Session:
+        """A session that was opened before, here or elsewhere, by its id."""
+        self.deployment.require("session")
+        return Session(self, None, session_id=session_id)
+
+    def close_session(
+        self, session_id: str, reason: str, *, credential: Credential | str | None = None
+    ) -> None:
+        """End a session from outside."""
+        self.deployment.require("configure")
+
+        def job(txn: Txn) -> None:
+            who = self.deployment.identify(
+                txn, credential, act="session.close", about={"session": session_id}
+            )
+            close_session(self, txn, session_id, reason, who.as_record())
+
+        self.ledger.run(job)
+
+    def resume_session(self, session_id: str, *, credential: Credential | str | None = None) -> None:
+        """Let a suspended session go on: its count of refusals starts anew."""
+        self.deployment.require("configure")
+        recovery.resume_session(self.deployment, session_id, credential)
+
+    def recover(self) -> None:
+        """Settle what dead writers left: their calls without an outcome become `unknown`. Called before the first write."""
+        with self._lock:
+            if self._recovered_by == os.getpid():
+                return
+            recovery.recover(self)
+            self._recovered_by = os.getpid()
+
+    def record_no_grant(self, tool: str, arguments: Mapping[str, Any], denied: Denied) -> None:
+        """Record the refusal of a call that had no session at all."""
+        recovery.record_no_grant(self.deployment, tool, arguments, denied)
+
+    # -- approvals
+
+    def pending(self, session_id: str | None = None) -> list[Approval]:
+        """Questions that wait for a person, oldest first."""
+        return approvals.listed(self.deployment, session_id=session_id, state="requested")
+
+    def approval(self, approval_id: str) -> Approval:
+        """One approval as it stands."""
+        return approvals.load(self.deployment, approval_id)
+
+    def approve(self, approval_id: str, *, credential: Credential | str | None = None) -> Approval:
+        """Answer yes, as a person whom the clause names. `Session.resume` then runs the call."""
+        self.deployment.require("approve")
+        return approvals.answer(
+            self.deployment, approval_id, approve=True, credential=credential, reason=None
+        )
+
+    def refuse(
+        self, approval_id: str, *, credential: Credential | str | None = None, reason: str | None = None
+    ) -> Approval:
+        """Answer no."""
+        self.deployment.require("approve")
+        return approvals.answer(
+            self.deployment, approval_id, approve=False, credential=credential, reason=reason
+        )
+
+    # -- people, tools, verdicts
+
+    def enrol(self, person: str, public_key: str, *, credential: Credential | str | None = None) -> str:
+        """Enrol a person's public key (base64). Returns their subject, such as `user:bob@acme.com`."""
+        self.deployment.require("configure")
+        return peopling.enrol(self.deployment, person, public_key, credential)
+
+    def remove(self, person: str, *, credential: Credential | str | None = None) -> None:
+        """Remove a person: their key proves nothing from now on."""
+        self.deployment.require("configure")
+        peopling.remove(self.deployment, person, credential)
+
+    def authenticate(self, credential: Credential) -> str:
+        """Check that `credential` proves an enrolled person, and record it. Returns the subject."""
+        return peopling.authenticate(self.deployment, credential)
+
+    def accept_tool(self, tool: str, *, credential: Credential | str | None = None) -> None:
+        """Accept the definition that a tool has now; until then a changed tool is refused."""
+        self.deployment.require("configure")
+        recovery.accept_tool(self.deployment, tool, credential)
+
+    def resolve(
+        self,
+        call_id: str,
+        outcome: Literal["ok", "tool_error", "not_run"],
+        *,
+        reason: str,
+        credential: Credential | str | None = None,
+    ) -> None:
+        """A person settles a call whose outcome is unknown."""
+        self.deployment.require("configure")
+        recovery.resolve(self.deployment, call_id, outcome, reason, credential)
+
+    def verdict(
+        self,
+        session_id: str,
+        verdict: str,
+        *,
+        reason: str | None = None,
+        comment: str | None = None,
+        call_id: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> str:
+        """What a reviewer decided of a session, or of one call in it. Returns the id of the record."""
+        self.deployment.require("review")
+        return verdicts.give(
+            self.deployment,
+            session_id,
+            verdict,
+            reason=reason,
+            comment=comment,
+            call_id=call_id,
+            credential=credential,
+        )
+
+    # -- evidence
+
+    def records(self, session_id: str | None = None) -> Iterator[Record]:
+        """The ledger's records in order, of one session or of all."""
+        return self.ledger.records(session=session_id)
+
+    def verify(self) -> Verified:
+        """Recompute everything. Raises `VerificationError` saying where it breaks."""
+        return self.ledger.verify()
+
+    def on(self, event: str, listener: Listener) -> None:
+        """Call `listener(details)` after `approval.requested`, `call.denied` or `call.outcome` is durable."""
+        if event not in ("approval.requested", "call.denied", "call.outcome"):
+            raise UsageError(f"no event {event!r}; expected approval.requested, call.denied or call.outcome")
+        self.deployment.listeners.setdefault(event, []).append(listener)
+
+    # -- life
+
+    def close(self) -> None:
+        """Flush, record that the recorder stopped, and let go of the files."""
+        _opened.discard(self)
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def only_app() -> App | None:
+    """The one app that is open in this process; None when there is none, or more than one."""
+    apps = list(_opened)
+    return apps[0] if len(apps) == 1 else None
+
+
+def _idle(idle: str | timedelta | None) -> timedelta | None:
+    if idle is None or isinstance(idle, timedelta):
+        return idle
+    from remit.authority.durations import parse_duration
+
+    return parse_duration(idle)
+
+
+__all__ = ["App", "default_url", "only_app", "open"]

@@ -1,0 +1,135 @@
+"""The shapes that travel through the gate: what was asked, what was prepared, what came back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from remit.authority.decide import CallView, Decision
+
+if TYPE_CHECKING:
+    from remit.authority.decide import Match
+    from remit.ledger import Draft
+    from remit.resources.definitions import ToolDefinition
+
+Status = Literal["ok", "tool_error", "exception", "cancelled", "pending", "not_run", "unknown"]
+"""How a call ended. `ok`: the tool said it succeeded. `tool_error`: it returned, saying that it failed.
+`exception`: it raised. `cancelled`: it was stopped while it ran. `pending`: it has not ended; a continuation follows.
+`not_run`: the tool was never entered, and nothing was spent. `unknown`: nobody can say."""
+
+Classify = Callable[[Any], tuple[Status, str | None]]
+"""Reads a framework's result object: what it says happened, and in which words."""
+
+RESUMABLE: Final[frozenset[str]] = frozenset({"denied", "not_run"})
+"""States of an earlier attempt after which the same identity may be tried afresh: the tool body was never entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """One call as an adapter hands it in. `run(**arguments)` is the tool; nothing else of it is known here.
+
+    `call_id` is the framework's id for the call and `scope` what makes that id unique (a run, step or connection);
+    without both there is no stable identity and every request is a new call.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    run: Callable[..., Any]
+    call_id: str | None = None
+    scope: str | None = None
+    injected: Mapping[str, Any] = field(default_factory=dict)
+    classify: Classify | None = None
+    definition: ToolDefinition | None = None
+    passthrough: tuple[type[BaseException], ...] = ()
+    continues: str | None = None
+    approval_id: str | None = None
+    claimed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A request after step (1): the snapshot that will run, the view that is judged, and its keyed digests."""
+
+    tool: str
+    snapshot: dict[str, Any]
+    encoded: Any
+    view: CallView
+    content: str
+    identity: str | None
+    named: frozenset[str]
+    matched: Match
+    provisional: Decision
+    draft: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A call that may run now: its intent is durable."""
+
+    call_id: str
+    record_id: str
+    tool: str
+    spends: tuple[tuple[str, str], ...]
+    started: int
+
+    @classmethod
+    def begin(cls, call_id: str, record_id: str, tool: str, spends: tuple[tuple[str, str], ...]) -> Ticket:
+        """A ticket whose clock starts now (monotonic nanoseconds)."""
+        return cls(call_id, record_id, tool, spends, time.monotonic_ns())
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call that may not run, with everything that its refusal says."""
+
+    decision: Decision
+    call_id: str
+    approval_id: str | None = None
+    fresh_approval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A call that ran before; `result_record` holds what it returned."""
+
+    call_id: str
+    result_record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A call that is running in this process at this moment."""
+
+    call_id: str
+
+
+Entry = Ticket | Refused | Replay | Join
+"""What the store transaction of steps (3) and (4) came to."""
+
+
+class Running:
+    """Calls with a stable identity that are running in this process, so that a re-entry can wait for the result."""
+
+    def __init__(self) -> None:
+        self._futures: dict[str, Future[Any]] = {}
+
+    def begin(self, call_id: str) -> None:
+        """Called in the writer thread, before anyone can see that the call runs."""
+        self._futures[call_id] = Future()
+
+    def of(self, call_id: str) -> Future[Any] | None:
+        """The result to come, or None when the call has ended (or was never here)."""
+        return self._futures.get(call_id)
+
+    def end(self, call_id: str, result: Any = None, error: BaseException | None = None) -> None:
+        """Hand result or error to whoever joined."""
+        future = self._futures.pop(call_id, None)
+        if future is None:
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

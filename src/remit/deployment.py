@@ -1,0 +1,147 @@
+"""One opened Remit: its ledger, keys, catalogue and people, shared by everything an `App` offers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from remit.authority.compile import CompiledGrant, compile_grant
+from remit.authority.guardrails import OwnFiles
+from remit.authority.terms import GrantTerms
+from remit.errors import GrantError, IdentityError, UsageError, VerificationError
+from remit.identity import Authenticator, Credential, Identity, People
+from remit.ledger import Ledger, Txn
+from remit.resources.catalogue import Catalogue
+from remit.signing import GRANT_TYPE, SigningKey, VerifyingKey
+
+Capability = Literal["session", "issue", "approve", "review", "configure"]
+"""What a handle may do: run sessions; issue and revoke; answer approvals; give verdicts; enrol and accept."""
+
+CAPABILITIES: Final[frozenset[str]] = frozenset({"session", "issue", "approve", "review", "configure"})
+
+Listener = Callable[[Mapping[str, Any]], object]
+
+logger = logging.getLogger("remit")
+
+
+@dataclass
+class Deployment:
+    """Everything behind one `remit.open(…)`."""
+
+    ledger: Ledger
+    catalogue: Catalogue
+    authenticator: Authenticator
+    can: frozenset[str]
+    development: bool
+    issue_key: SigningKey | None
+    issue_public: VerifyingKey
+    own_files: OwnFiles
+    listeners: dict[str, list[Listener]] = field(default_factory=dict)
+    _compiled: dict[str, CompiledGrant] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def people(self) -> People:
+        """Who holds which role, as the people file said when this was opened."""
+        return self.authenticator.people
+
+    def require(self, capability: Capability) -> None:
+        """Raises `UsageError` when this handle was opened without `capability`."""
+        if capability not in self.can:
+            raise UsageError(
+                f"this handle cannot {capability}: it was opened with can={{{', '.join(sorted(self.can))}}}; "
+                f"open another one with can={{'{capability}'}} where that is allowed"
+            )
+
+    def identify(
+        self, txn: Txn, credential: Credential | str | None, *, act: str, about: Mapping[str, Any]
+    ) -> Identity:
+        """Who is acting, proved against the key enrolled at this moment. Raises `IdentityError`."""
+        enrolled: str | None = None
+        if isinstance(credential, Credential):
+            row = txn.get("people", credential.subject)
+            if row is not None and row["state"] == "enrolled":
+                enrolled = row["key"]
+        return self.authenticator.identify(
+            credential, act=act, about=about, enrolled_key=enrolled, now=txn.now
+        )
+
+    def record_configuration(self, txn: Txn) -> None:
+        """Append `config.changed` when catalogue, people or mode differ from what the ledger last recorded."""
+        found = {
+            "catalogue": txn.artefact(self.catalogue.source, "application/vnd.remit.catalogue+json"),
+            "people": txn.artefact(self.people.content, "application/vnd.remit.people+json"),
+            "development": self.development,
+            "issue_key": self.issue_public.text,
+        }
+        row = txn.get("settings", "configuration")
+        if row is None or row["value"] != found:
+            txn.append(self.ledger.draft("config.changed", data=found))
+            txn.put("settings", "configuration", value=found)
+
+    # -- grants in force
+
+    def chain(self, txn: Txn, grant_id: str) -> tuple[CompiledGrant, ...]:
+        """The grant and its ancestors, root first, each verified: signature, record, and digest of what is stored.
+
+        Raises `GrantError` when one of them is not what was issued here.
+        """
+        links: list[CompiledGrant] = []
+        wanted: str | None = grant_id
+        while wanted is not None:
+            row = txn.get("grants", wanted)
+            if row is None:
+                raise GrantError(f"no grant {wanted!r} is in this ledger; `remit grant issue` makes one")
+            links.append(self._link(row))
+            wanted = row["parent"]
+        return tuple(reversed(links))
+
+    def _link(self, row: Mapping[str, Any]) -> CompiledGrant:
+        digest: str = row["digest"]
+        compiled = self._compiled.get(digest)
+        if compiled is not None:
+            return compiled
+        content = self.ledger.artefact(digest)
+        try:
+            self.issue_public.verify(GRANT_TYPE, content, row["signature"])
+        except VerificationError as error:
+            raise GrantError(f"grant {row['id']} is not one that this deployment signed: {error}") from error
+        self._check_record(row)
+        compiled = compile_grant(GrantTerms.from_bytes(content))
+        with self._lock:
+            return self._compiled.setdefault(digest, compiled)
+
+    def _check_record(self, row: Mapping[str, Any]) -> None:
+        record = self.ledger.record(row["record_id"])
+        if (
+            record is None
+            or record.data.get("digest") != row["digest"]
+            or record.data.get("grant") != row["id"]
+        ):
+            raise GrantError(
+                f"grant {row['id']} has no record of its issue in the ledger, so it authorises nothing"
+            )
+
+    # -- listeners
+
+    def notify(self, event: str, details: Mapping[str, Any]) -> None:
+        """Tell listeners, after the fact is durable. A listener that fails is logged: it cannot undo a record."""
+        for listener in self.listeners.get(event, ()):
+            try:
+                listener({"event": event, **details})
+            except Exception:
+                logger.exception("a listener for %s failed", event)
+
+
+def find_home(url: str) -> Path | None:
+    """The folder that a SQLite deployment keeps its keys in: `<database>.remit`."""
+    if url.startswith("sqlite:///"):
+        return Path(url.removeprefix("sqlite:///") + ".remit")
+    return None
+
+
+__all__ = ["CAPABILITIES", "Capability", "Deployment", "IdentityError", "Listener", "find_home"]

@@ -1,0 +1,458 @@
+"""Steps (3) and (4) of the way of one call: the store transaction that reserves and records, or refuses and records.
+
+Everything here runs in the writer thread, inside one transaction, and looks at what is true there and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from remit import approvals
+from remit.authority.decide import Decision, Facts, settle
+from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
+from remit.errors import DenialCode, Remedy
+from remit.ids import new_id
+from remit.prepare import action_summary, private_of
+from remit.trace import trace_parent
+
+if TYPE_CHECKING:
+    from remit.deployment import Deployment
+    from remit.ledger import Draft, Txn
+    from remit.sessions import Session
+
+STANDING: Final = frozenset(
+    {"grant_expired", "not_yet_valid", "grant_revoked", "session_closed", "session_suspended"}
+)
+"""Refusals that come before anything about the call itself: a re-entry has to pass them too."""
+
+
+def job(
+    deployment: Deployment,
+    running: Running,
+    session: Session,
+    request: CallRequest,
+    prepared: Prepared,
+    *,
+    parent: str | None,
+) -> Callable[[Txn], Entry]:
+    """The transaction for one request."""
+
+    def enter(txn: Txn) -> Entry:
+        return _Attempt(deployment, running, session, request, prepared, parent, txn).enter()
+
+    return enter
+
+
+def read_facts(txn: Txn, session: Session, approved_rules: frozenset[str] = frozenset()) -> Facts:
+    """What a decision depends on beside grant and call, as it stands inside this transaction."""
+    row = txn.get("sessions", session.id)
+    state = row["state"] if row is not None else "closed"
+    revoked = []
+    counters: dict[str, str] = {}
+    for link in session.chain:
+        grant = txn.get("grants", link.terms.id)
+        if grant is None or grant["state"] != "active":
+            revoked.append(link.terms.id)
+        for limit in link.limit_ids:
+            counter = txn.get("counters", limit)
+            if counter is not None:
+                counters[limit] = counter["value"]
+    return Facts(txn.now, state, frozenset(revoked), counters, approved_rules)
+
+
+def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Prepared) -> Decision:
+    """The decision at this moment, for `explain`: nothing is written."""
+    return settle(session.chain, prepared.matched, read_facts(txn, session))
+
+
+class _Attempt:
+    """One pass through steps (3) and (4). Holds what its steps share; lives as long as the transaction."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        running: Running,
+        session: Session,
+        request: CallRequest,
+        prepared: Prepared,
+        parent: str | None,
+        txn: Txn,
+    ) -> None:
+        self.deployment = deployment
+        self.running = running
+        self.session = session
+        self.request = request
+        self.prepared = prepared
+        self.parent = parent
+        self.txn = txn
+        self.call_id = new_id("c")
+        self.resumes: Mapping[str, Any] | None = None
+        self.approval: Mapping[str, Any] | None = None
+        self.facts: Facts
+
+    def enter(self) -> Entry:
+        """Decide on what is true now; then write the intent, or the refusal."""
+        txn, session, prepared = self.txn, self.session, self.prepared
+        session.join(txn)
+        session.note_call(txn)
+        self.facts = facts = read_facts(txn, session)
+        decision = settle(session.chain, prepared.matched, facts)
+        if decision.code in STANDING:
+            return self._deny(decision, facts)
+        refusal = self._identity_conflict() or self._tool_changed()
+        if refusal is not None:
+            return self._deny(refusal, facts)
+        earlier = self._earlier()
+        if earlier is not None:
+            return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
+        if decision.effect == "ask" and self.approval is None:
+            self.approval = approvals.usable(txn, session.id, prepared.content, self.request.approval_id)
+        if self.approval is not None and decision.effect == "ask":
+            facts = replace(facts, approved_rules=frozenset({self.approval["rule"]}))
+            decision = settle(session.chain, prepared.matched, facts)
+        if decision.effect == "deny" and decision.enforced:
+            return self._deny(decision, facts)
+        if decision.effect == "ask":
+            return self._ask(decision, facts)
+        return self._permit(decision, facts)
+
+    # -- what was before
+
+    def _earlier(self) -> Entry | Decision | None:
+        """What an earlier attempt under the same identity came to; None when this one may go on."""
+        prepared, txn = self.prepared, self.txn
+        if self.request.continues is not None:
+            row = txn.get("calls", self.request.continues)
+            if row is None or row["session_id"] != self.session.id or row["state"] != "pending":
+                return self._refusal(
+                    "call_conflict", "There is no pending call that this one could continue."
+                )
+            self.call_id, self.resumes = self.request.continues, row
+            return None
+        if prepared.identity is None:
+            return None
+        known = self.deployment.catalogue.entry(prepared.tool)
+        free = RESUMABLE | (
+            {"exception", "cancelled", "unknown"} if known is not None and known.idempotent else set()
+        )
+        call_id, attempt = prepared.identity, 1
+        while (row := txn.get("calls", call_id)) is not None:
+            if row["content"] != prepared.content:
+                return self._refusal("call_conflict", "The same call id came before with other content.")
+            if row["state"] not in free:
+                return self._met(call_id, row)
+            attempt += 1
+            call_id = f"{prepared.identity}.{attempt}"
+        self.call_id = call_id
+        return None
+
+    def _met(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
+        state = row["state"]
+        if state == "running":
+            if row["writer"] == self.txn.writer:
+                self._append_replayed(call_id, row, joined=True)
+                return Join(call_id)
+            return self._refusal(
+                "outcome_unknown",
+                "This call is running in another process.",
+                Remedy("retry_after", details={"seconds": 1}),
+            )
+        if state == "pending":
+            self.call_id, self.resumes = call_id, row
+            return None
+        if state == "ask":
+            return self._met_ask(call_id, row)
+        if state in ("ok", "tool_error") and row["kept"]:
+            self._append_replayed(call_id, row, joined=False)
+            return Replay(call_id, row["outcome_record"])
+        if state == "unknown":
+            return self._refusal(
+                "outcome_unknown",
+                "This call was begun before and nobody knows whether it ran; a person has to settle that first "
+                f"(`remit call resolve {call_id}`).",
+            )
+        return self._refusal(
+            "already_executed", f"This call ran before (it ended {state}); it does not run twice."
+        )
+
+    def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
+        self.call_id = call_id
+        approval = self.txn.get("approvals", row["approval_id"])
+        assert approval is not None
+        if approvals.lapse(self.deployment, self.txn, approval):
+            self.call_id = new_id("c")
+            return None
+        if approval["state"] == "approved":
+            self.approval = approval
+            return None
+        if approval["state"] == "requested":
+            return Refused(approvals.still_waiting(approval), call_id, approval["id"])
+        return self._refusal("approval_refused", "A person refused exactly this call.")
+
+    def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
+        self.txn.append(
+            self.deployment.ledger.draft(
+                "call.replayed",
+                session=self.session.id,
+                data={
+                    "call": call_id,
+                    "intent": row["intent_record"],
+                    "outcome": row["outcome_record"],
+                    "joined": joined,
+                },
+            )
+        )
+
+    # -- refusals that depend on the store
+
+    def _refusal(self, code: DenialCode, reason: str, remedy: Remedy | None = None) -> Decision:
+        return Decision(
+            effect="deny",
+            code=code,
+            rule=f"remit/{code}",
+            reason=reason,
+            remedy=remedy or Remedy("stop"),
+            clause=None,
+            accesses=self.prepared.view.accesses,
+            spends=(),
+            need=None,
+            unbounded=(),
+        )
+
+    def _identity_conflict(self) -> Decision | None:
+        claimed = self.request.claimed
+        session = self.session
+        for name, authentic in (
+            ("principal", session.principal),
+            ("agent", session.agent),
+            ("grant", session.grant_id),
+        ):
+            said = claimed.get(name)
+            if said is not None and said != authentic:
+                self.txn.append(
+                    self.deployment.ledger.draft(
+                        "identity.conflict",
+                        session=session.id,
+                        data={"about": name, "authentic": authentic},
+                        private={"claimed": said},
+                    )
+                )
+                return self._refusal(
+                    "identity_conflict", f"The {name} that the request claims is not the session's."
+                )
+        return None
+
+    def _tool_changed(self) -> Decision | None:
+        definition = self.request.definition
+        if definition is None:
+            return None
+        row = self.txn.get("tools", self.prepared.tool)
+        if row is not None and row["state"] == "accepted" and row["digest"] == definition.digest:
+            return None
+        data: dict[str, Any] = {
+            "tool": self.prepared.tool,
+            "definition": self.txn.artefact(definition.content, "application/vnd.remit.tool+json"),
+            "schema": definition.schema_digest,
+            "text": definition.text_digest,
+        }
+        stored = {
+            "digest": definition.digest,
+            "schema_digest": definition.schema_digest,
+            "text_digest": definition.text_digest,
+        }
+        ledger = self.deployment.ledger
+        if row is None:
+            accepted = self.txn.append(ledger.draft("tool.accepted", data={**data, "basis": "first_sight"}))
+            self.txn.put("tools", self.prepared.tool, **stored, state="accepted", record_id=accepted.id)
+            return None
+        if row["state"] == "accepted" or row["digest"] != definition.digest:
+            changed = self.txn.append(ledger.draft("tool.changed", data={**data, "accepted": row["digest"]}))
+            self.txn.put("tools", self.prepared.tool, **stored, state="changed", record_id=changed.id)
+        return self._refusal(
+            "tool_changed",
+            f"The definition of {self.prepared.tool} changed since it was accepted; a person has to accept it.",
+        )
+
+    # -- the four endings
+
+    def _common(self, decision: Decision, facts: Facts) -> dict[str, Any]:
+        session, prepared = self.session, self.prepared
+        acting = session.chain[-1].terms
+        data: dict[str, Any] = {
+            "call": self.call_id,
+            "tool": prepared.tool,
+            "principal": session.principal,
+            "agent": session.agent,
+            "workload": session.workload,
+            "grant": acting.id,
+            "version": acting.version,
+            "chain": [link.digest for link in session.chain],
+            "decision": {
+                "effect": decision.effect,
+                "code": decision.code,
+                "rule": decision.rule,
+                "clause": decision.clause,
+                "enforced": decision.enforced,
+            },
+            "actions": action_summary(prepared.view.accesses),
+            "catalogue": self.deployment.catalogue.digest,
+            "facts": facts_record(facts),
+        }
+        if self.request.definition is not None:
+            data["definition"] = self.request.definition.digest
+        if self.parent is not None:
+            data["parent"] = self.parent
+        if (trace := trace_parent()) is not None:
+            data["trace"] = trace
+        if decision.unbounded:
+            data["unbounded"] = list(decision.unbounded)
+        return data
+
+    def _draft(self, kind: str, decision: Decision, data: dict[str, Any]) -> Draft:
+        """The draft made before the transaction, when it still says what is decided now; else a new one."""
+        prepared = self.prepared
+        made = prepared.draft
+        sums = {limit: value for limit, value in self.facts.counters.items() if ":sum:" in limit}
+        if (
+            made is not None
+            and made.type == kind
+            and prepared.provisional.reason == decision.reason
+            and not sums
+        ):
+            made.data.clear()
+            made.data.update(data)
+            return made
+        private = private_of(prepared, decision.reason)
+        if sums:
+            private["sums"] = sums  # they say what arguments held, so they are no leaf text
+        return self.deployment.ledger.draft(
+            kind, session=self.session.id, data=data, private=private, named=prepared.named
+        )
+
+    def _put_call(self, state: str, decision: Decision, **more: Any) -> None:
+        columns = {
+            "session_id": self.session.id,
+            "content": self.prepared.content,
+            "tool": self.prepared.tool,
+            "state": state,
+            "code": decision.code,
+            "rule": decision.rule,
+            "clause": decision.clause,
+            "grant_id": self.session.chain[-1].terms.id,
+            "writer": self.txn.writer,
+            "parent": self.parent,
+            **more,
+        }
+        self.txn.put("calls", self.call_id, **columns)
+
+    def _permit(self, decision: Decision, facts: Facts) -> Ticket:
+        txn = self.txn
+        data = self._common(decision, facts)
+        resumes, approval = self.resumes, self.approval
+        kind = "call.intent"
+        if resumes is not None:
+            kind = "call.resumed"
+            data["intent"] = resumes["intent_record"]
+        else:
+            for spend in decision.spends:
+                self._spend(spend.limit, spend.amount)
+        if approval is not None:
+            data["approval"] = approval["id"]
+        appended = txn.append(self._draft(kind, decision, data))
+        if approval is not None:
+            approvals.use(self.deployment, txn, approval, call_id=self.call_id, intent=appended.id)
+        intent = appended.id if resumes is None else resumes["intent_record"]
+        self._put_call("running", decision, intent_record=intent, time=appended.time)
+        self._touch(appended.id)
+        if self.prepared.identity is not None:
+            self.running.begin(self.call_id)
+        spends = (
+            () if resumes is not None else tuple((spend.limit, spend.amount) for spend in decision.spends)
+        )
+        return Ticket.begin(self.call_id, intent, self.prepared.tool, spends)
+
+    def _spend(self, limit: str, amount: str) -> None:
+        row = self.txn.get("counters", limit)
+        spent = Decimal(row["value"]) if row is not None else Decimal(0)
+        self.txn.put("counters", limit, value=str(spent + Decimal(amount)))
+
+    def _touch(self, record_id: str) -> None:
+        """Index what is touched under keyed hashes, so that `remit who RESOURCE` finds it and a thief of the index does not."""
+        for access in {access.uri for access in self.prepared.view.accesses}:
+            touch = self.deployment.ledger.keyed("touch", access)
+            self.txn.put(
+                "touches", f"{touch}:{self.call_id}", touch=touch, call_id=self.call_id, record_id=record_id
+            )
+
+    def _deny(self, decision: Decision, facts: Facts) -> Refused:
+        if decision.code == "session_suspended" and self.session.note_suspended():
+            return Refused(
+                decision, self.call_id
+            )  # one record says it; a looping agent does not flood the ledger
+        if self.txn.get("calls", self.call_id) is not None:
+            self.call_id = new_id("c")
+        appended = self.txn.append(self._draft("call.denied", decision, self._common(decision, facts)))
+        self._put_call("denied", decision, intent_record=appended.id, time=appended.time)
+        self._touch(appended.id)
+        self._count_denied(appended.id)
+        return Refused(decision, self.call_id)
+
+    def _count_denied(self, record_id: str) -> None:
+        """Past `limits.denied` of any link the session is suspended, until a person resumes it."""
+        txn, session = self.txn, self.session
+        for link in session.chain:
+            allowed = link.denied_limit
+            if allowed is None:
+                continue
+            limit = f"{link.terms.id}/denied"
+            self._spend(limit, "1")
+            row = txn.get("counters", limit)
+            state = txn.get("sessions", session.id)
+            if (
+                row is not None
+                and Decimal(row["value"]) > allowed
+                and state is not None
+                and state["state"] == "open"
+            ):
+                txn.append(
+                    self.deployment.ledger.draft(
+                        "session.suspended",
+                        session=session.id,
+                        data={
+                            "reason": "denied_limit",
+                            "limit": limit,
+                            "allowed": str(allowed),
+                            "record": record_id,
+                        },
+                    )
+                )
+                txn.put("sessions", session.id, state="suspended")
+
+    def _ask(self, decision: Decision, facts: Facts) -> Refused:
+        waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content)
+        if waiting is not None:
+            return Refused(decision, waiting["call_id"], waiting["id"])
+        approval_id = new_id("a")
+        data = self._common(decision, facts) | approvals.question(approval_id, decision, self.txn.now)
+        appended = self.txn.append(self._draft("approval.requested", decision, data))
+        approvals.open_question(
+            self.txn, approval_id, self.session.id, data, self.prepared.content, appended.id
+        )
+        self._put_call(
+            "ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id
+        )
+        return Refused(decision, self.call_id, approval_id, fresh_approval=True)
+
+
+def facts_record(facts: Facts) -> dict[str, Any]:
+    """Facts as a leaf keeps them, for replay. Sums are left to the counters' history: they say what arguments held."""
+    return {
+        "now": facts.now.isoformat(timespec="microseconds"),
+        "session": facts.session,
+        "revoked": sorted(facts.revoked),
+        "counters": {limit: value for limit, value in sorted(facts.counters.items()) if ":sum:" not in limit},
+        "approved": sorted(facts.approved_rules),
+    }

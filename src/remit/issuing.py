@@ -1,0 +1,264 @@
+"""Issuing, showing and revoking grants: an authority becomes real when it is signed and its record is durable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from remit.authority.breadth import check_breadth
+from remit.authority.compile import compile_grant
+from remit.authority.source import GrantSource, read_grant
+from remit.authority.templates import instantiate
+from remit.authority.terms import GrantTerms, issue_terms
+from remit.errors import GrantError, IdentityError, UsageError
+from remit.identity import Credential, check_agent, subject_of
+from remit.ids import new_id
+from remit.ledger.canonical import canonical
+from remit.signing import GRANT_TYPE
+from remit.store.tables import GrantRow
+
+if TYPE_CHECKING:
+    from remit.deployment import Deployment
+    from remit.identity import Identity
+    from remit.ledger import Txn
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Authority for one task, issued, signed and recorded."""
+
+    id: str
+    version: int
+    state: str
+    terms: GrantTerms
+    digest: str
+    signature: str
+    key_id: str
+    record_id: str
+
+    @property
+    def task(self) -> str:
+        """What the agent is to do, in the principal's words."""
+        return self.terms.task
+
+    @property
+    def principal(self) -> str:
+        """Whose authority it is."""
+        return self.terms.principal
+
+    @property
+    def agent(self) -> str:
+        """Who may use it."""
+        return self.terms.agent
+
+    @property
+    def expires(self) -> datetime:
+        """When it ends, UTC."""
+        return self.terms.expires
+
+
+def issue(
+    deployment: Deployment,
+    source: str | Path | Mapping[str, Any] | bytes,
+    parameters: Mapping[str, Any] | None,
+    *,
+    key: str | None,
+    credential: Credential | str | None,
+) -> Grant:
+    """See `App.issue`."""
+    deployment.require("issue")
+    read = read_grant(source)
+    result = instantiate(read, parameters or {})
+    subject_of(result["principal"])
+    check_agent(result["agent"])
+    grant_id = new_id("g")
+
+    def job(txn: Txn) -> str:
+        content_key = deployment.ledger.keyed("grant", canonical(result))
+        if key is not None and (live := _live(txn, key, content_key)) is not None:
+            return live
+        who = deployment.identify(
+            txn,
+            credential,
+            act="grant.issue",
+            about={"grant": grant_id, "content": content_key, "task_of": result["agent"]},
+        )
+        terms = issue_terms(result, grant_id=grant_id, version=1, issued_at=txn.now, issuer=who.subject)
+        check_breadth(terms, deployment.catalogue)
+        compile_grant(terms)  # whatever cannot be decided later is refused now
+        _check_ceiling(txn, terms, who)
+        _append(deployment, txn, read, terms, who, key=key, content_key=content_key)
+        return grant_id
+
+    return load(deployment, deployment.ledger.run(job))
+
+
+def _live(txn: Txn, key: str, content_key: str) -> str | None:
+    """The grant that `key` named before, while it is in force. Other content under the same key is an error."""
+    for (found,) in txn.rows(select(GrantRow.id).where(GrantRow.issue_key == key)):
+        row = txn.get("grants", found)
+        if row is None or row["state"] != "active" or datetime.fromisoformat(row["expires"]) <= txn.now:
+            txn.put("grants", found, issue_key=None)  # the key is free again
+            continue
+        if row["content_key"] != content_key:
+            raise GrantError(
+                f"key {key!r} names grant {row['id']}, which says something else; revoke that one, or use another key"
+            )
+        return str(row["id"])
+    return None
+
+
+def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
+    """`issue: {by, per_principal, open}`: who may issue this template, how often, how many at once."""
+    rule = terms.issue
+    if rule is None:
+        return
+    if rule.by and not who.holds(rule.by):
+        raise IdentityError(
+            f"{who.subject} may not issue {terms.template or 'this grant'}; it takes {', '.join(rule.by)}"
+        )
+    same = select(func.count()).where(
+        GrantRow.template == terms.template, GrantRow.principal == terms.principal
+    )
+    if rule.per_principal is not None:
+        since = (txn.now - rule.per_principal.period).isoformat(timespec="microseconds")
+        [(count,)] = txn.rows(same.where(GrantRow.not_before >= since))
+        if count >= rule.per_principal.count:
+            raise GrantError(
+                f"{terms.principal} has had {count} grants of {terms.template} within {_words(rule.per_principal.period)}; "
+                f"the template allows {rule.per_principal.count}"
+            )
+    if rule.open is not None:
+        now = txn.now.isoformat(timespec="microseconds")
+        [(count,)] = txn.rows(same.where(GrantRow.state == "active", GrantRow.expires > now))
+        if count >= rule.open:
+            raise GrantError(
+                f"{terms.principal} has {count} open grants of {terms.template}; the template allows {rule.open} at once"
+            )
+
+
+def _words(period: timedelta) -> str:
+    return {86400: "a day", 3600: "an hour", 604800: "a week"}.get(int(period.total_seconds()), str(period))
+
+
+def _append(
+    deployment: Deployment,
+    txn: Txn,
+    read: GrantSource,
+    terms: GrantTerms,
+    who: Identity,
+    *,
+    key: str | None,
+    content_key: str,
+) -> None:
+    signing = deployment.issue_key
+    if signing is None:
+        raise UsageError("this handle has no signing key, so it cannot issue grants")
+    deployment.record_configuration(txn)
+    content = terms.canonical
+    digest = txn.artefact(content, GRANT_TYPE)
+    signature = signing.sign(GRANT_TYPE, content)
+    window = {
+        "not_before": terms.not_before.isoformat(timespec="microseconds"),
+        "expires": terms.expires.isoformat(timespec="microseconds"),
+    }
+    appended = txn.append(
+        deployment.ledger.draft(
+            "grant.issued",
+            data={
+                "grant": terms.id,
+                "version": terms.version,
+                "digest": digest,
+                "signature": signature,
+                "key": signing.key_id,
+                "template": terms.template,
+                "template_digest": terms.template_digest,
+                "source_digest": read.digest,
+                "principal": terms.principal,
+                "agent": terms.agent,
+                "issuer": who.as_record(),
+                "catalogue": deployment.catalogue.digest,
+                **window,
+            },
+            private={
+                "task": terms.task,
+                "parameters": dict(terms.parameters),
+                "bindings": dict(terms.bindings),
+            },
+        )
+    )
+    txn.put(
+        "grants",
+        terms.id,
+        version=terms.version,
+        state="active",
+        issue_key=key,
+        content_key=content_key,
+        template=terms.template,
+        template_digest=terms.template_digest,
+        digest=digest,
+        signature=signature,
+        key_id=signing.key_id,
+        principal=terms.principal,
+        agent=terms.agent,
+        issuer=who.subject,
+        task=terms.task,
+        parent=None,
+        root=terms.id,
+        record_id=appended.id,
+        **window,
+    )
+    for name, value in terms.bindings.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        txn.put("bindings", f"{name}\x1f{text}\x1f{terms.id}", name=name, value=text, grant_id=terms.id)
+
+
+def load(deployment: Deployment, grant_id: str) -> Grant:
+    """One grant as it stands. Raises `GrantError` when this ledger has none of that id."""
+    [*rows] = deployment.ledger.read().mappings(select(GrantRow).where(GrantRow.id == grant_id))
+    if not rows:
+        raise GrantError(f"no grant {grant_id!r} is in this ledger; `remit grant issue` makes one")
+    row = rows[0]
+    terms = GrantTerms.from_bytes(deployment.ledger.artefact(row["digest"]))
+    return Grant(
+        id=row["id"],
+        version=row["version"],
+        state=row["state"],
+        terms=terms,
+        digest=row["digest"],
+        signature=row["signature"],
+        key_id=row["key_id"],
+        record_id=row["record_id"],
+    )
+
+
+def revoke(
+    deployment: Deployment, grant_id: str, *, reason: str, credential: Credential | str | None
+) -> Grant:
+    """See `App.revoke`."""
+    deployment.require("issue")
+
+    def job(txn: Txn) -> None:
+        row = txn.get("grants", grant_id)
+        if row is None:
+            raise GrantError(f"no grant {grant_id!r} is in this ledger")
+        if row["state"] == "revoked":
+            return
+        who = deployment.identify(txn, credential, act="grant.revoke", about={"grant": grant_id})
+        appended = txn.append(
+            deployment.ledger.draft(
+                "grant.revoked",
+                data={"grant": grant_id, "version": row["version"], "by": who.as_record()},
+                private={"reason": reason},
+            )
+        )
+        txn.put("grants", grant_id, state="revoked", revoked_record=appended.id, issue_key=None)
+
+    deployment.ledger.run(job)
+    return load(deployment, grant_id)

@@ -1,0 +1,195 @@
+"""Steps (1) and (2) of the way of one call, outside any transaction: resolve what is asked, match it with the grant."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from remit.authority.decide import CallView, Facts, Failure, Match, match, settle
+from remit.authority.keys import tool_key
+from remit.calls import CallRequest, Prepared, Refused
+from remit.errors import GrantError, NotCanonical, Remedy, Unrepresentable
+from remit.ledger import values
+from remit.ledger.canonical import canonical
+from remit.resources.access import Access
+
+if TYPE_CHECKING:
+    from remit.deployment import Deployment
+    from remit.resources.catalogue import ToolEntry
+    from remit.sessions import Session
+
+decisions: Final = logging.getLogger("remit.decision")
+
+MAX_NAMED: Final = 64
+"""Arguments that get a commitment of their own, so that a leaf is bounded by construction."""
+
+
+def prepare(deployment: Deployment, session: Session, request: CallRequest) -> Prepared:
+    """Resolve one request and match it with every link of the session's chain. Never raises for what a model sent:
+    whatever is wrong with it becomes the refusal that step (4) records."""
+    chain = session.chain
+    failure: Failure | None = None
+    try:
+        tool = tool_key(request.tool)
+    except GrantError as error:
+        tool, failure = "local.unnamed", Failure("tool_not_granted", "tool", str(error), Remedy("stop"))
+    known = deployment.catalogue.entry(tool)
+    encoded: Any = {}
+    snapshot: dict[str, Any] = {}
+    try:
+        encoded, snapshot = _snapshot(request.arguments, known)
+        injected = {name: value for name, value in request.injected.items() if _scalar(value)}
+        values.encode(injected)
+    except Unrepresentable as error:
+        code = "too_large" if error.code == "too_large" else "argument_unrepresentable"
+        failure = Failure(code, tool, str(error), Remedy("change_argument"))
+        injected = {}
+    view = CallView(tool, snapshot, snapshot, frozenset(), injected, (), frozenset(), None, known is not None)
+    if failure is None:
+        view, failure = _resolve(view, request, known)
+    matched = Match.refused(failure) if failure is not None else match(chain, view)
+    if matched.failure is None:
+        own = deployment.own_files.check(view.accesses)
+        if own is not None:
+            matched = Match.refused(own)
+    ledger = deployment.ledger
+    provisional = settle(chain, matched, Facts(datetime.now(UTC), "open", frozenset(), {}))
+    prepared = Prepared(
+        tool=tool,
+        snapshot=snapshot,
+        encoded=encoded,
+        view=view,
+        content=ledger.keyed("content", tool, canonical(encoded)),
+        identity=_identity(deployment, session, request),
+        named=_named(session, request, snapshot, tool),
+        matched=matched,
+        provisional=provisional,
+    )
+    kind = {"permit": "call.intent", "deny": "call.denied", "ask": "approval.requested"}[provisional.effect]
+    if provisional.effect != "ask":
+        prepared.draft = ledger.draft(
+            kind,
+            session=session.id,
+            data={},
+            private=private_of(prepared, provisional.reason),
+            named=prepared.named,
+        )
+    return prepared
+
+
+def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
+    """What of a call is committed to in the leaf and kept, erasable, in the payload."""
+    view = prepared.view
+    private: dict[str, Any] = {"arguments": prepared.snapshot if prepared.snapshot else {}, "reason": reason}
+    if view.accesses:
+        private["accesses"] = [str(access) for access in view.accesses]
+    if view.injected:
+        private["injected"] = dict(view.injected)
+    if view.defaulted:
+        private["defaults"] = {name: view.effective[name] for name in sorted(view.defaulted)}
+    if view.unresolved:
+        private["unresolved"] = view.unresolved
+    return private
+
+
+def action_summary(accesses: tuple[Access, ...]) -> list[str]:
+    """Which kinds of thing a call touches, in which way, without saying which one: `["read crm", "send mailto"]`."""
+    return sorted({f"{access.action} {access.kind}" for access in accesses})[:16]
+
+
+def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[Any, dict[str, Any]]:
+    """(what evidence holds, what will run): two trees that nobody else can reach any more.
+
+    Raises `Unrepresentable`.
+    """
+    plain = dict(arguments)
+    opaque = known.opaque if known is not None else frozenset()
+    encoded = values.encode_arguments(plain, opaque=opaque)
+    if not opaque and values.is_plain(plain):
+        return encoded, values.copy_plain(plain)
+    try:
+        return encoded, copy.deepcopy(plain)
+    except Exception as error:
+        raise Unrepresentable(
+            f"the arguments cannot be copied ({type(error).__name__}), so what is decided on could change before it runs"
+        ) from error
+
+
+def _resolve(
+    view: CallView, request: CallRequest, known: ToolEntry | None
+) -> tuple[CallView, Failure | None]:
+    """Check against the pinned schema, fill its defaults, and turn arguments into accesses."""
+    effective: Mapping[str, Any] = view.arguments
+    defaulted: frozenset[str] = frozenset()
+    if request.definition is not None:
+        try:
+            request.definition.validate(view.arguments)
+        except NotCanonical as error:
+            return view, Failure(
+                "argument_out_of_bounds",
+                f"{view.tool}:schema",
+                str(error),
+                Remedy("change_argument", str(error)),
+            )
+        effective, defaulted = request.definition.effective(view.arguments)
+    accesses: tuple[Access, ...] = ()
+    covered: frozenset[str] = frozenset()
+    unresolved: str | None = None
+    if known is not None:
+        try:
+            accesses, covered = known.resolve(effective), known.covered
+        except NotCanonical as error:
+            unresolved = str(error)
+    return (
+        CallView(
+            tool=view.tool,
+            arguments=view.arguments,
+            effective=effective,
+            defaulted=defaulted,
+            injected=view.injected,
+            accesses=accesses,
+            covered=covered,
+            unresolved=unresolved,
+            catalogued=known is not None and known.yields_accesses,
+        ),
+        None,
+    )
+
+
+def _identity(deployment: Deployment, session: Session, request: CallRequest) -> str | None:
+    """The call's stable id, or None. A bare provider id is never enough: two runs may use the same one."""
+    if request.call_id is None:
+        return None
+    return "c-" + deployment.ledger.keyed("call", session.id, request.scope or "", request.call_id)[:32]
+
+
+def _named(session: Session, request: CallRequest, snapshot: Mapping[str, Any], tool: str) -> frozenset[str]:
+    """Argument names that somebody other than the model has written: only those may stand in a leaf."""
+    names: set[str] = set()
+    for link in session.chain:
+        names.update(link.argument_names(tool))
+    if request.definition is not None:
+        names.update(request.definition.argument_names)
+    return frozenset(sorted(names.intersection(snapshot))[:MAX_NAMED])
+
+
+def _scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def log_decision(session: Session, request: CallRequest, found: Refused) -> None:
+    """What the developer may know of a refusal and the model may not: on logger `remit.decision`."""
+    decision = found.decision
+    decisions.info(
+        "%s %s: %s (rule %s, session %s, call %s)",
+        decision.effect,
+        request.tool,
+        decision.code or "approval_required",
+        decision.rule,
+        session.id,
+        found.call_id,
+        extra={"remit": {"session": session.id, "call": found.call_id, "reason": decision.reason}},
+    )

@@ -1,0 +1,223 @@
+"""What is settled after the fact: calls of dead writers, unknown outcomes, suspended sessions, changed tools.
+
+Only writers recover; reading never does (invariant 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import select
+
+from remit.errors import Denied, Unrepresentable, UsageError
+from remit.ids import new_id
+from remit.ledger import values
+from remit.sessions import close_session
+from remit.store.tables import CallRow, SessionRow
+
+if TYPE_CHECKING:
+    from remit.app import App
+    from remit.deployment import Deployment
+    from remit.identity import Credential
+    from remit.ledger import Txn
+
+
+def recover(app: App) -> None:
+    """Give every intent of a dead writer the outcome `unknown`, and close sessions whose grant has ended."""
+    ledger = app.deployment.ledger
+    dead = ledger.dead_writers()
+
+    def job(txn: Txn) -> None:
+        for writer in dead:
+            _recover_writer(app.deployment, txn, writer)
+        now = txn.now.isoformat(timespec="microseconds")
+        ended = select(SessionRow.id).where(SessionRow.state != "closed", SessionRow.ends <= now)
+        for (session_id,) in txn.rows(ended):
+            close_session(app, txn, session_id, "grant ended")
+
+    if dead or _any_ended(app.deployment):
+        ledger.run(job)
+
+
+def _any_ended(deployment: Deployment) -> bool:
+    now = deployment.ledger.now().isoformat(timespec="microseconds")
+    ended = select(SessionRow.id).where(SessionRow.state != "closed", SessionRow.ends <= now).limit(1)
+    return bool(deployment.ledger.read().rows(ended))
+
+
+def _recover_writer(deployment: Deployment, txn: Txn, writer: str) -> None:
+    if not txn.bury(writer):
+        return  # another process has settled it in the meantime
+    dangling = select(CallRow.id).where(CallRow.writer == writer, CallRow.state == "running")
+    left = [found for (found,) in txn.rows(dangling)]
+    txn.append(deployment.ledger.draft("recorder.gap", data={"writer": writer, "dangling": len(left)}))
+    for call_id in left:
+        row = txn.get("calls", call_id)
+        if row is None or row["state"] != "running":
+            continue
+        appended = txn.append(
+            deployment.ledger.draft(
+                "call.outcome",
+                session=row["session_id"],
+                data={
+                    "call": call_id,
+                    "intent": row["intent_record"],
+                    "tool": row["tool"],
+                    "status": "unknown",
+                    "recovered": True,
+                    "dead_writer": writer,
+                },
+            )
+        )
+        txn.put("calls", call_id, state="unknown", outcome_record=appended.id, outcome_time=appended.time)
+
+
+def resolve(
+    deployment: Deployment,
+    call_id: str,
+    outcome: Literal["ok", "tool_error", "not_run"],
+    reason: str,
+    credential: Credential | str | None,
+) -> None:
+    """See `App.resolve`."""
+    if outcome not in ("ok", "tool_error", "not_run"):
+        raise UsageError(f"outcome {outcome!r} settles nothing; expected ok, tool_error or not_run")
+    if not reason.strip():
+        raise UsageError("a settled call needs a reason: how is it known what happened?")
+
+    def job(txn: Txn) -> None:
+        row = txn.get("calls", call_id)
+        if row is None:
+            raise UsageError(f"no call {call_id!r} is in this ledger")
+        if row["state"] != "unknown":
+            raise UsageError(
+                f"call {call_id} ended {row['state']}; only an unknown outcome is settled by a person"
+            )
+        who = deployment.identify(
+            txn, credential, act="call.resolve", about={"call": call_id, "outcome": outcome}
+        )
+        appended = txn.append(
+            deployment.ledger.draft(
+                "call.resolved",
+                session=row["session_id"],
+                data={
+                    "call": call_id,
+                    "intent": row["intent_record"],
+                    "status": outcome,
+                    "supersedes": row["outcome_record"],
+                    "by": who.as_record(),
+                },
+                private={"reason": reason},
+            )
+        )
+        txn.put(
+            "calls",
+            call_id,
+            state=outcome,
+            outcome_record=appended.id,
+            outcome_time=appended.time,
+            kept=False,
+        )
+
+    deployment.ledger.run(job)
+
+
+def resume_session(deployment: Deployment, session_id: str, credential: Credential | str | None) -> None:
+    """See `App.resume_session`."""
+
+    def job(txn: Txn) -> None:
+        row = txn.get("sessions", session_id)
+        if row is None:
+            raise UsageError(f"no session {session_id!r} is in this ledger")
+        if row["state"] != "suspended":
+            raise UsageError(f"session {session_id} is {row['state']}; only a suspended one is resumed")
+        who = deployment.identify(txn, credential, act="session.resume", about={"session": session_id})
+        reset = []
+        for link in deployment.chain(txn, row["grant_id"]):
+            limit = f"{link.terms.id}/denied"
+            if txn.get("counters", limit) is not None:
+                txn.put("counters", limit, value="0")
+                reset.append(limit)
+        txn.append(
+            deployment.ledger.draft(
+                "session.resumed", session=session_id, data={"by": who.as_record(), "reset": reset}
+            )
+        )
+        txn.put("sessions", session_id, state="open")
+
+    deployment.ledger.run(job)
+
+
+def accept_tool(deployment: Deployment, tool: str, credential: Credential | str | None) -> None:
+    """See `App.accept_tool`."""
+
+    def job(txn: Txn) -> None:
+        row = txn.get("tools", tool)
+        if row is None:
+            raise UsageError(f"no tool {tool!r} has been seen here")
+        if row["state"] == "accepted":
+            return
+        who = deployment.identify(
+            txn, credential, act="tool.accept", about={"tool": tool, "definition": row["digest"]}
+        )
+        appended = txn.append(
+            deployment.ledger.draft(
+                "tool.accepted",
+                data={
+                    "tool": tool,
+                    "definition": row["digest"],
+                    "schema": row["schema_digest"],
+                    "text": row["text_digest"],
+                    "basis": "person",
+                    "by": who.as_record(),
+                },
+            )
+        )
+        txn.put("tools", tool, state="accepted", record_id=appended.id)
+
+    deployment.ledger.run(job)
+
+
+def record_no_grant(deployment: Deployment, tool: str, arguments: Mapping[str, Any], denied: Denied) -> None:
+    """The record of a call that had no session. Sets the refusal's call id."""
+    private: dict[str, Any] = {"tool": tool, "reason": denied.reason}
+    try:
+        values.encode(dict(arguments))
+        private["arguments"] = dict(arguments)
+    except Unrepresentable as error:
+        private["unrepresentable"] = str(error)
+    denied.call_id = new_id("c")
+    draft = deployment.ledger.draft(
+        "call.denied",
+        data={
+            "call": denied.call_id,
+            "tool": None,
+            "decision": {
+                "effect": "deny",
+                "code": denied.code,
+                "rule": denied.rule,
+                "clause": None,
+                "enforced": True,
+            },
+        },
+        private=private,
+    )
+
+    def job(txn: Txn) -> None:
+        appended = txn.append(draft)
+        txn.put(
+            "calls",
+            denied.call_id or "",
+            session_id=None,
+            content="",
+            tool=tool,
+            state="denied",
+            code=denied.code,
+            rule=denied.rule,
+            writer=txn.writer,
+            intent_record=appended.id,
+            time=appended.time,
+        )
+
+    deployment.ledger.run(job)

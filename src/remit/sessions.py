@@ -1,0 +1,457 @@
+"""Sessions: a time-bound run of an agent under one grant, opened, joined, detached and closed on the record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import func, select
+
+from remit.approvals import fresh_arguments
+from remit.authority.brief import brief
+from remit.authority.compile import CompiledGrant
+from remit.authority.decide import Decision
+from remit.calls import CallRequest, Classify
+from remit.current import CURRENT
+from remit.entry import read_facts
+from remit.errors import Denied, Remedy, UsageError
+from remit.identity import process_workload
+from remit.ids import new_id
+from remit.store.tables import ApprovalRow, RecordRow, SessionRow
+
+if TYPE_CHECKING:
+    from remit.app import App
+    from remit.ledger import Txn
+    from remit.resources.definitions import ToolDefinition
+
+
+class Session:
+    """One session. Made by `App.session`; opened when it is entered or first used.
+
+    As a context manager (plain or async) it is the current session inside its block. An unkeyed session closes at
+    the end of its block, except while an approval is pending; a keyed one detaches and can be rejoined anywhere.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        grant_id: str | None,
+        *,
+        key: str | None = None,
+        workload: str | None = None,
+        idle: timedelta | None = None,
+        session_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._app = app
+        self._wanted_grant = grant_id
+        self._key = key
+        self._idle = idle
+        self._id = session_id
+        self._first_context = context
+        self._claimed_workload = workload
+        self._tokens: list[contextvars.Token[Session | None]] = []
+        self._writers: set[str] = set()
+        self._suspended_noted = False
+        self._opened = False
+        self._row: Mapping[str, Any] = {}
+        self.chain: tuple[CompiledGrant, ...] = ()
+
+    # -- who and what
+
+    @property
+    def id(self) -> str:
+        """The session's public, stable id."""
+        self.open()
+        assert self._id is not None
+        return self._id
+
+    @property
+    def app(self) -> App:
+        """The app it belongs to."""
+        return self._app
+
+    @property
+    def grant_id(self) -> str:
+        """The grant it runs under."""
+        self.open()
+        return self.chain[-1].terms.id
+
+    @property
+    def principal(self) -> str:
+        """Whose authority is used."""
+        self.open()
+        return self.chain[-1].terms.principal
+
+    @property
+    def agent(self) -> str:
+        """Who uses it."""
+        self.open()
+        return self.chain[-1].terms.agent
+
+    @property
+    def workload(self) -> str:
+        """The process that acts, as it says of itself."""
+        self.open()
+        return str(self._row["workload"])
+
+    def __repr__(self) -> str:
+        return f"Session({self._id or 'not opened'}, key={self._key!r})"
+
+    # -- calls
+
+    def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        run: Callable[..., Any],
+        *,
+        call_id: str | None = None,
+        scope: str | None = None,
+        injected: Mapping[str, Any] | None = None,
+        classify: Classify | None = None,
+        definition: ToolDefinition | None = None,
+        passthrough: tuple[type[BaseException], ...] = (),
+        continues: str | None = None,
+        claimed: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """One governed call: `run(**arguments)`, if the grant allows it and its record is durable.
+
+        With `call_id` (and a `scope` in which it is unique) the call is idempotent: it runs once, however often it is
+        asked for, and later requests get the stored result. Raises `Denied`, `ApprovalRequired`,
+        `EvidenceUnavailable`, or what `run` raised.
+        """
+        request = CallRequest(
+            tool, arguments, run, call_id, scope, injected or {}, classify, definition, passthrough, continues,
+            None, claimed or {},
+        )  # fmt: skip
+        return self._app.gate.call(self._ready(), request)
+
+    async def acall(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        run: Callable[..., Any],
+        *,
+        call_id: str | None = None,
+        scope: str | None = None,
+        injected: Mapping[str, Any] | None = None,
+        classify: Classify | None = None,
+        definition: ToolDefinition | None = None,
+        passthrough: tuple[type[BaseException], ...] = (),
+        continues: str | None = None,
+        claimed: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
+        request = CallRequest(
+            tool, arguments, run, call_id, scope, injected or {}, classify, definition, passthrough, continues,
+            None, claimed or {},
+        )  # fmt: skip
+        if not self._opened:
+            await asyncio.to_thread(self.open)
+        return await self._app.gate.acall(self, request)
+
+    def explain(
+        self, tool: str, arguments: Mapping[str, Any], *, definition: ToolDefinition | None = None
+    ) -> Decision:
+        """What `call` would decide now. Decides, runs and records nothing."""
+        request = CallRequest(tool, arguments, _never, definition=definition)
+        return self._app.gate.explain(self._ready(), request)
+
+    def resume(self, approval_id: str, run: Callable[..., Any]) -> Any:
+        """Run exactly the call that was approved, once, after deciding again with the approval as input."""
+        return self._app.gate.call(self._ready(), self._approved(approval_id, run))
+
+    async def aresume(self, approval_id: str, run: Callable[..., Any]) -> Any:
+        """As `resume`, for async code."""
+        request = await asyncio.to_thread(self._approved, approval_id, run)
+        return await self._app.gate.acall(self._ready(), request)
+
+    def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
+        approval, arguments = fresh_arguments(self._app.deployment, approval_id)
+        if approval.session_id != self.id:
+            raise UsageError(
+                f"approval {approval_id} belongs to session {approval.session_id}, not to {self.id}"
+            )
+        return CallRequest(approval.tool, arguments, run, approval_id=approval_id)
+
+    def brief(self) -> str:
+        """What is granted, what needs approval and what remains, for a system prompt. Granted values only."""
+        session = self._ready()
+        facts = self._app.deployment.ledger.run(lambda txn: read_facts(txn, session))
+        return brief(self.chain, facts)
+
+    def context(
+        self,
+        *,
+        user_turn: str | None = None,
+        model: str | None = None,
+        agent_version: str | None = None,
+        refs: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record what was asked and which agent acted: claimed, and erasable."""
+        said = {
+            "user_turn": user_turn,
+            "model": model,
+            "agent_version": agent_version,
+            "refs": dict(refs or {}),
+        }
+        known = {name: value for name, value in said.items() if value}
+        ledger = self._app.deployment.ledger
+        draft = ledger.draft(
+            "session.context", session=self.id, data={"claimed": sorted(known)}, private=known
+        )
+        ledger.run(lambda txn: txn.append(draft))
+
+    # -- opening
+
+    def open(self) -> Self:
+        """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
+        if not self._opened:
+            self._app.recover()
+            self._app.deployment.ledger.run(self._open)
+            self._opened = True
+            if self._first_context:
+                self.context(**self._first_context)
+        return self
+
+    def _open(self, txn: Txn) -> None:
+        deployment = self._app.deployment
+        row = self._existing(txn)
+        if row is None:
+            assert self._wanted_grant is not None
+            self._begin(txn, self._wanted_grant)
+            return
+        if self._wanted_grant is not None and row["grant_id"] != self._wanted_grant:
+            raise UsageError(
+                f"session key {self._key!r} belongs to grant {row['grant_id']}, not to {self._wanted_grant}; "
+                "one session runs under one grant"
+            )
+        self.chain = deployment.chain(txn, row["grant_id"])
+        self._id, self._row = row["id"], row
+
+    def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
+        if self._id is not None:
+            row = txn.get("sessions", self._id)
+            if row is None:
+                raise UsageError(
+                    f"no session {self._id!r} is in this ledger; `remit session list` shows them"
+                )
+            return row
+        if self._key is None:
+            return None
+        for (found,) in txn.rows(select(SessionRow.id).where(SessionRow.session_key == self._key)):
+            row = txn.get("sessions", found)
+            if row is not None and row["state"] != "closed":
+                return row
+        return None
+
+    def _begin(self, txn: Txn, grant_id: str) -> None:
+        deployment = self._app.deployment
+        deployment.record_configuration(txn)
+        self.chain = deployment.chain(txn, grant_id)
+        acting = self.chain[-1].terms
+        self._refuse_unusable(txn)
+        session_id = new_id("s")
+        workload = self._claimed_workload or process_workload()
+        ends = min(link.terms.expires for link in self.chain)
+        row = {
+            "grant_id": acting.id,
+            "session_key": self._key,
+            "state": "open",
+            "principal": acting.principal,
+            "agent": acting.agent,
+            "workload": workload,
+            "mode": "enforce",
+            "opened": txn.now,
+            "ends": ends,
+            "idle_seconds": int(self._idle.total_seconds()) if self._idle else None,
+        }
+        txn.append(
+            deployment.ledger.draft(
+                "session.opened",
+                session=session_id,
+                data={
+                    "grant": acting.id,
+                    "version": acting.version,
+                    "chain": [link.digest for link in self.chain],
+                    "principal": acting.principal,
+                    "agent": acting.agent,
+                    "workload": {"id": workload, "authenticated": False, "method": "claimed"},
+                    "mode": "enforce",
+                    "key": deployment.ledger.keyed("session-key", self._key) if self._key else None,
+                    "ends": ends.isoformat(timespec="microseconds"),
+                    "catalogue": deployment.catalogue.digest,
+                    "development": deployment.development,
+                },
+            )
+        )
+        txn.put("sessions", session_id, **row)
+        self._writers.add(txn.writer)
+        self._id, self._row = session_id, row
+
+    def _refuse_unusable(self, txn: Txn) -> None:
+        for link in self.chain:
+            terms = link.terms
+            row = txn.get("grants", terms.id)
+            if row is None or row["state"] != "active":
+                raise Denied(f"Grant {terms.id} was revoked.", code="grant_revoked", rule=terms.id)
+            if txn.now >= terms.expires:
+                raise Denied(
+                    f"Grant {terms.id} ended at {terms.expires.isoformat()}; ask for a new one.",
+                    code="grant_expired",
+                    rule=terms.id,
+                    remedy=Remedy("request_grant"),
+                )
+            if txn.now < terms.not_before:
+                raise Denied(
+                    f"Grant {terms.id} begins at {terms.not_before.isoformat()}.",
+                    code="not_yet_valid",
+                    rule=terms.id,
+                    remedy=Remedy("retry_after"),
+                )
+
+    def note_call(self, txn: Txn) -> None:
+        """Called inside the transaction of each call: closes the session when it was idle too long, else notes the call."""
+        row = txn.get("sessions", self._id)
+        if row is None or row["state"] != "open" or row["idle_seconds"] is None:
+            return
+        last = datetime.fromisoformat(row["last_call"] or row["opened"])
+        if txn.now - last > timedelta(seconds=row["idle_seconds"]):
+            assert self._id is not None
+            close_session(self._app, txn, self._id, "idle")
+        else:
+            txn.put("sessions", self._id, last_call=txn.now)
+
+    def join(self, txn: Txn) -> None:
+        """Called inside the transaction of each call: a writer's first call in a session is preceded by its joining."""
+        if txn.writer in self._writers:
+            return
+        assert self._id is not None
+        deployment = self._app.deployment
+        marker = (self._id, txn.writer)
+        if marker not in deployment.joined:
+            txn.append(
+                deployment.ledger.draft(
+                    "session.joined",
+                    session=self._id,
+                    data={
+                        "workload": {"id": process_workload(), "authenticated": False, "method": "claimed"}
+                    },
+                )
+            )
+            deployment.joined.add(marker)
+        self._writers.add(txn.writer)
+
+    def _ready(self) -> Self:
+        return self.open()
+
+    # -- being current
+
+    def __enter__(self) -> Self:
+        self.open()
+        self._tokens.append(self._make_current())
+        return self
+
+    def _make_current(self) -> contextvars.Token[Session | None]:
+        outer = CURRENT.get()
+        if outer is not None and outer.id != self.id:
+            raise UsageError(
+                f"session {self.id} is opened inside session {outer.id}; a nested session must be a delegated child of "
+                "it (close the outer one first, or use another context)"
+            )
+        return CURRENT.set(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        CURRENT.reset(self._tokens.pop())
+        if not self._tokens and self._key is None and not self._waits():
+            self.close("block ended" if error is None else f"block left by {type(error).__name__}")
+
+    async def __aenter__(self) -> Self:
+        if not self._opened:
+            await asyncio.to_thread(self.open)
+        self._tokens.append(self._make_current())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        CURRENT.reset(self._tokens.pop())
+        if self._tokens or self._key is not None:
+            return
+        reason = "block ended" if error is None else f"block left by {type(error).__name__}"
+        await asyncio.shield(asyncio.to_thread(lambda: self._waits() or self.close(reason)))
+
+    @contextlib.contextmanager
+    def activate(self) -> Iterator[Self]:
+        """Make this the current session in a thread or generator of its own; closes nothing at its end."""
+        token = self._make_current()
+        try:
+            yield self
+        finally:
+            with contextlib.suppress(
+                ValueError
+            ):  # a generator may be closed in another context than it began in
+                CURRENT.reset(token)
+
+    def _waits(self) -> bool:
+        pending = select(ApprovalRow.id).where(
+            ApprovalRow.session_id == self._id, ApprovalRow.state.in_(("requested", "approved"))
+        )
+        return bool(self._app.deployment.ledger.run(lambda txn: txn.rows(pending.limit(1))))
+
+    # -- closing
+
+    def close(self, reason: str = "closed") -> None:
+        """End the session: no call is permitted after this record. Closing twice changes nothing."""
+        self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, self.id, reason))
+
+    def note_suspended(self) -> bool:
+        """Whether this process has recorded a refusal by suspension already (and notes that it has now)."""
+        noted, self._suspended_noted = self._suspended_noted, True
+        return noted
+
+    def forget_suspension(self) -> None:
+        """The session was resumed: the next suspension is recorded again."""
+        self._suspended_noted = False
+
+
+def close_session(
+    app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None
+) -> None:
+    """Append `session.closed`, with the last sequence number of every writer that took part, so that a gap shows."""
+    row = txn.get("sessions", session_id)
+    if row is None:
+        raise UsageError(f"no session {session_id!r} is in this ledger")
+    if row["state"] == "closed":
+        return
+    lasts = txn.rows(
+        select(RecordRow.writer, func.max(RecordRow.sseq))
+        .where(RecordRow.session == session_id)
+        .group_by(RecordRow.writer)
+    )
+    data: dict[str, Any] = {"writers": {writer: last for writer, last in lasts}, "why": _closing_word(reason)}
+    if by is not None:
+        data["by"] = dict(by)
+    txn.append(
+        app.deployment.ledger.draft(
+            "session.closed", session=session_id, data=data, private={"reason": reason}
+        )
+    )
+    txn.put("sessions", session_id, state="closed", closed=txn.now, reason=reason, session_key=None)
+
+
+def _closing_word(reason: str) -> str:
+    known = {"block ended": "block_ended", "grant ended": "grant_ended", "idle": "idle"}
+    return known.get(reason, "block_failed" if reason.startswith("block left by") else "closed")
+
+
+def _never(**_: Any) -> None:
+    raise AssertionError("explain runs nothing")

@@ -1,0 +1,176 @@
+"""Invariant 7: whatever dies, a reviewer can read what is left; and nothing runs without a record (invariant 2)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import remit
+from remit.testing import temporary
+from tests.core.conftest import TRIAGE, Tool, data, types
+
+GRANTED = {**TRIAGE, "tools": {"kb.search": "any", "notes.read": "any"}}
+
+DIES_IN_THE_TOOL = """
+import os, signal, sys
+import remit
+app = remit.open(sys.argv[1], development=True)
+session = app.session(sys.argv[2], key="shared")
+def search(query):
+    open(sys.argv[3], "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+session.call("kb.search", {"query": "a"}, run=search, call_id="call_1", scope="run-1")
+"""
+
+
+def _die(url: str, grant_id: str, marker: Path) -> None:
+    died = subprocess.run(
+        [sys.executable, "-c", DIES_IN_THE_TOOL, url, grant_id, str(marker)], timeout=60, check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert marker.exists()
+
+
+@pytest.mark.requirement("I7")
+def test_dangling_intent_of_a_dead_writer_becomes_unknown_and_a_person_settles_it(
+    tmp_path: Path, tool: Tool
+) -> None:
+    """Not a guess: `unknown`, refused on re-entry, until a person says what happened."""
+    with temporary(tmp_path) as app:
+        grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+        _die(app.url, grant.id, tmp_path / "ran")
+        assert data(app, "call.outcome") == []
+    with temporary(tmp_path) as app:
+        assert types(app).count("recorder.gap") == 0  # reading and opening recover nothing
+        with app.session(grant.id, key="shared") as session, pytest.raises(remit.Denied) as caught:
+            session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1")
+        [outcome] = data(app, "call.outcome")
+        app.resolve(outcome["call"], "ok", reason="the index log shows it", credential="user:bob@acme.com")
+        app.verify()
+
+        assert outcome["status"] == "unknown"
+        assert caught.value.code == "outcome_unknown"
+        assert tool.calls == []
+        assert types(app).count("call.resolved") == 1
+
+
+@pytest.mark.requirement("code:outcome_unknown")
+def test_idempotent_tool_may_run_again_after_unknown(tmp_path: Path, tool: Tool) -> None:
+    """The operator's catalogue says so, nobody else."""
+    catalogue = {"tools": {"kb.search": {"idempotent": True, "accesses": ["read kb://all"]}}}
+    granted = {**TRIAGE, "tools": {"kb.search": {"resources": "any", "other_arguments": "any"}}}
+    with temporary(tmp_path, catalogue=catalogue) as app:
+        grant = app.issue(granted, credential="user:ravi@acme.com")
+        _die(app.url, grant.id, tmp_path / "ran")
+    with temporary(tmp_path, catalogue=catalogue) as app:
+        with app.session(grant.id, key="shared") as session:
+            session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1")
+
+        assert len(tool.calls) == 1
+
+
+def test_living_writers_calls_are_never_recovered(tmp_path: Path) -> None:
+    """A second process opens, lists and writes while a call of the first one runs: no false `unknown`."""
+    script = (
+        "import sys, remit\n"
+        "app = remit.open(sys.argv[1], development=True)\n"
+        "with app.session(sys.argv[2], key='other') as s:\n"
+        "    s.call('notes.read', {}, run=lambda: 1)\n"
+        "app.verify(); app.close()\n"
+    )
+    with temporary(tmp_path) as app:
+        grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+
+        def slow(query: str) -> None:
+            subprocess.run([sys.executable, "-c", script, app.url, grant.id], timeout=60, check=True)
+
+        with app.session(grant, key="shared") as session:
+            session.call("kb.search", {"query": "a"}, run=slow)
+
+        assert sorted(outcome["status"] for outcome in data(app, "call.outcome")) == ["ok", "ok"]
+        app.verify()
+
+
+class TestNoRecordNoCall:
+    """Wherever recording fails before the tool, the tool does not run, and the error says why."""
+
+    @pytest.mark.requirement("I2")
+    @pytest.mark.requirement("code:evidence_unavailable")
+    @pytest.mark.parametrize("harm", ["unlinked", "replaced", "wal unlinked"])
+    def test_database_file_that_is_gone_or_another(self, tmp_path: Path, tool: Tool, harm: str) -> None:
+        """SQLite itself would go on and say OK."""
+        with temporary(tmp_path) as app:
+            grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+            session = app.session(grant).open()
+            session.call("kb.search", {"query": "a"}, run=tool)
+            database = tmp_path / "remit.db"
+            if harm == "unlinked":
+                database.unlink()
+            elif harm == "replaced":
+                shutil.copy(database, tmp_path / "copy.db")
+                (tmp_path / "copy.db").replace(database)
+            else:
+                Path(f"{database}-wal").unlink()
+            with pytest.raises(remit.EvidenceUnavailable) as caught:
+                session.call("kb.search", {"query": "b"}, run=tool)
+
+            assert caught.value.executed is False
+            assert len(tool.calls) == 1
+
+    def test_database_that_disappears_while_the_tool_runs_says_that_it_ran(self, tmp_path: Path) -> None:
+        """Do not retry: it ran. The session takes no further call until that is settled."""
+        with temporary(tmp_path) as app:
+            grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+            session = app.session(grant).open()
+            database = tmp_path / "remit.db"
+
+            def search(query: str) -> str:
+                database.rename(tmp_path / "elsewhere.db")
+                return query
+
+            with pytest.raises(remit.EvidenceUnavailable) as first:
+                session.call("kb.search", {"query": "a"}, run=search)
+            tool = Tool()
+            with pytest.raises(remit.EvidenceUnavailable) as second:
+                session.call("notes.read", {}, run=tool)
+            (tmp_path / "elsewhere.db").rename(database)
+            session.call("notes.read", {}, run=tool)
+
+            assert (first.value.executed, second.value.executed) == (True, False)
+            assert "do not call it again" in str(first.value)
+            assert len(tool.calls) == 1
+            assert [outcome["status"] for outcome in data(app, "call.outcome")] == ["ok", "ok"]
+
+    @pytest.mark.skipif(
+        os.geteuid() == 0, reason="root writes to read-only files; the chaos run covers this as a user"
+    )
+    def test_read_only_database(self, tmp_path: Path, tool: Tool) -> None:
+        """Not even an intent can be written."""
+        with temporary(tmp_path) as app:
+            grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+        (tmp_path / "remit.db").chmod(0o400)
+        with temporary(tmp_path) as app, pytest.raises(remit.EvidenceUnavailable):
+            app.session(grant.id).open().call("kb.search", {"query": "a"}, run=tool)
+
+        assert tool.calls == []
+
+    def test_clock_that_goes_far_back(self, tmp_path: Path, tool: Tool) -> None:
+        """A clock behind the ledger's last record proves nothing."""
+        from datetime import timedelta
+
+        from remit.testing import Clock
+
+        clock = Clock()
+        with temporary(tmp_path, clock=clock) as app:
+            grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+        early = Clock(clock.now - timedelta(hours=1))
+        with temporary(tmp_path, clock=early) as app, pytest.raises(remit.EvidenceUnavailable, match="clock"):
+            app.session(grant.id).open().call("kb.search", {"query": "a"}, run=tool)
+
+        assert tool.calls == []
