@@ -1,0 +1,27 @@
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.ready
+	$(RUN)/remit demo --folder demo
+
+test: $(VENV)/.ready
+	$(RUN)/python -m pytest -q
+
+lint: $(VENV)/.ready
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/mypy adapters/remit_langchain adapters/remit_mcp
+	$(RUN)/mypy tests
+
+clean:
+	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# One environment serves everything; it is made again when the dependencies change.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@

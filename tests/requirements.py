@@ -1,0 +1,172 @@
+"""The requirements manifest: what Remit has to do, where that comes from, and, through the tests, the proof.
+
+A test carries `@pytest.mark.requirement("id")`. `test_requirements.py` fails on a requirement that no test
+proves, on a test that names no known requirement, and on a deferred one that a test proves already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+Later = Literal[2, 3, 4]
+"""Where a deferred requirement is built: 2 authority, 3 evidence, 4 review and service."""
+
+
+class Requirement(NamedTuple):
+    """`source` says where it comes from; `behaviour` is one sentence that a test can contradict."""
+
+    source: str
+    behaviour: str
+    deferred: Later | None = None
+
+
+def _family(
+    source: str, behaviours: Mapping[str, str], deferred: Mapping[str, Later] | None = None
+) -> dict[str, Requirement]:
+    """Requirements of one source; `deferred` names those that a later part builds."""
+    later = deferred or {}
+    return {name: Requirement(source, text, later.get(name)) for name, text in behaviours.items()}
+
+
+_INVARIANTS: Final = _family(
+    "design 3, invariants",
+    {
+        "I1": "Whatever is empty, unknown, missing or unresolved is denied.",
+        "I2": "No intent record, no call; a denial is a record too, and the tool is not entered.",
+        "I3": "What was decided is what runs; ambiguous input is refused, never rewritten.",
+        "I4": "A child grant never does what its parent cannot; every link is checked on each call.",
+        "I5": "Identity comes from credentials; what is only said is a claim, and a conflict is refused.",
+        "I6": "A decision is a pure function of recorded inputs.",
+        "I7": "An intent that a dead writer left becomes unknown, by writers only; a late outcome supersedes.",
+        "I8": "Issuers, approvers, reviewers and configuration changes are recorded in the agents' ledger.",
+        "I9": "A decision, verdict or checkpoint is never edited; a later record supersedes it.",
+        "I10": "One call runs once, however often a framework re-enters.",
+        "I11": "A framework's error object is recorded as the error that it is.",
+    },
+)
+
+_CODES: Final = _family(
+    "design 3, denial codes",
+    {
+        "code:no_grant": "A call outside any session is refused.",
+        "code:grant_expired": "A call after the grant's end is refused.",
+        "code:not_yet_valid": "A call before the grant's beginning is refused.",
+        "code:grant_revoked": "A call under a revoked grant is refused from the next call on.",
+        "code:session_closed": "A call in a closed session is refused.",
+        "code:session_suspended": "Past its limit of refusals a session waits for a person.",
+        "code:tool_not_granted": "A tool that the grant does not name is refused.",
+        "code:argument_out_of_bounds": "An argument outside every clause is refused, by name.",
+        "code:resource_out_of_scope": "An access outside the clause's resources is refused.",
+        "code:resource_unresolved": "A call whose resource cannot be read in one way is refused.",
+        "code:guardrail": "A guardrail refuses what a grant would permit: Remit's own files, always.",
+        "code:limit_reached": "A call past a limit is refused, exactly, across threads and processes.",
+        "code:approval_required": "A call whose clause asks for approval waits for a person.",
+        "code:approval_refused": "A call that a person refused is not run.",
+        "code:approval_mismatch": "An approval of one call does not serve another.",
+        "code:approval_expired": "An approval past its time is not used.",
+        "code:delegation_widened": "A child grant wider than its parent is refused.",
+        "code:delegation_too_deep": "A delegation below the allowed depth is refused.",
+        "code:delegate_only": "Authority that may only be handed on is not used.",
+        "code:audience_mismatch": "A token for another audience is refused.",
+        "code:identity_conflict": "A claim that contradicts the authenticated identity is refused.",
+        "code:tool_changed": "A tool whose definition changed is refused until a person accepts it.",
+        "code:call_conflict": "The same call id with other content is refused.",
+        "code:already_executed": "A call that ran, and whose result was not kept, does not run again.",
+        "code:outcome_unknown": "A call of unknown outcome is refused until a person settles it.",
+        "code:argument_unrepresentable": "An argument that evidence cannot hold is refused.",
+        "code:too_large": "Arguments beyond the caps are refused.",
+        "code:grant_invalid": "A grant that is not what was signed and recorded authorises nothing.",
+        "code:evidence_unavailable": "A call whose record cannot be made durable is not run.",
+        "code:evaluator_error": "An error while deciding is a refusal.",
+    },
+    deferred={
+        "code:approval_mismatch": 2,
+        "code:delegation_widened": 2,
+        "code:delegation_too_deep": 2,
+        "code:delegate_only": 2,
+        "code:audience_mismatch": 2,
+    },
+)
+
+_SEED: Final = _family(
+    "standards 1",
+    {
+        "R1": "A call's record holds who, for whom, which tool, on what, in which session, and the decision.",
+        "R2": "The record names the grant, its version and digest, and the clause that decided.",
+        "R3": "A session's records have no gaps; one deleted or moved is found, and where.",
+        "R4": "Every call leads to its session's opening and closing; nested calls name their parent.",
+        "R5": "The delegation chain is kept hop by hop, with narrowing checked at each.",
+        "R6": "The log is append-only, chained, signed and checked against a head kept outside it.",
+        "R7": "Exports carry an index of controls.",
+        "R8": "Workload, resource scope and approval state are bound inside the record.",
+        "R9": "A log of logins alone is graded as not accountable.",
+        "R10": "If the intent cannot be made durable, the tool does not run.",
+        "R11": "Tools that are reachable outside the wrapper are reported.",
+        "R12": "Overheads are measured and published beside the bare limit.",
+        "R13": "One command exports a bundle that a stranger verifies offline.",
+        "R14": "One grant can be revoked, from the next call on, and others go on untouched.",
+        "R15": "A queue ordered by risk, and sampling with stated confidence.",
+        "R16": "An inventory of every identity, tool and resource seen.",
+        "R17": "What was granted and never used is listed; a grant without an end is refused.",
+        "R18": "Every call has a stable id, its decision in plain words, and room for a verdict.",
+        "R19": "Calls are found by resource or by a binding such as a change id.",
+        "R20": "One credential used by two agents is a finding.",
+        "R21": "Enforcement and its record are one atomic step.",
+        "R22": "Grant, expiry, revocation and limits are read again on each call.",
+        "R23": "What a decision read (time, counters, revocations) is recorded with it.",
+    },
+    deferred={"R5": 2, "R7": 4, "R9": 4, "R11": 3, "R13": 3, "R15": 4, "R16": 4, "R20": 2},
+)
+
+_SCENARIOS: Final = _family(
+    "design 10",
+    {
+        "A1": "The deployment bot: a named approver, a change, a commit, an expiry.",
+        "A2": "A token exchange in the middle of a session.",
+        "A3": "One suspicious database action among 500 sessions.",
+        "A4": "The just-in-time agent on a ticket: what is outside is blocked, and somebody else signs.",
+        "A5": "The auditor's sample of 59.",
+    },
+    deferred={"A1": 3, "A2": 2, "A3": 4, "A5": 4},
+)
+
+_TRAPS: Final = _family(
+    "peers 4, traps",
+    {
+        "T1": "A rule matches on the tool that was really called, not on a name the caller passes along.",
+        "T2": "Without any grant the answer is no.",
+        "T3": "No option is accepted and ignored.",
+        "T4": "The hash covers the decision, its rule, its reasons and its session.",
+        "T5": "A constrained argument that is missing is refused.",
+        "T6": "A path that walks upwards passes no pattern.",
+        "T7": "A condition on a forbid is never ignored.",
+        "T8": "A renamed symbol of a framework cannot turn a denial into a success.",
+        "T9": "Records are never dropped from a full queue.",
+        "T10": "The cost of an append does not grow with the log.",
+        "T11": "No rotation unlinks the chain.",
+        "T12": "Several processes write one log, not forks of it.",
+        "T13": "What the README shows runs.",
+        "T14": "Benchmarks run on the public API.",
+    },
+    deferred={"T7": 2, "T10": 3, "T11": 3},
+)
+
+_PROJECT: Final = _family(
+    "issue 2",
+    {
+        "P1": "The demo runs without a key or a network and leaves its ledger behind.",
+        "P2": "Every read command speaks JSON; exit codes are 0, 1 and 2; an error is one sentence.",
+        "P3": "Every dependency is listed with its reason.",
+        "P4": "A reviewer who is principal, issuer or approver is refused.",
+    },
+)
+
+REQUIREMENTS: Final[dict[str, Requirement]] = {
+    **_INVARIANTS,
+    **_CODES,
+    **_SEED,
+    **_SCENARIOS,
+    **_TRAPS,
+    **_PROJECT,
+}
