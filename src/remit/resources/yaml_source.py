@@ -93,7 +93,10 @@ def _problem(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     rows = _rows(text)
     if line <= len(rows) and "\t" in _indentation(rows[line - 1]):
         return "is indented with a tab; indent with spaces"
-    return "is not YAML: " + ", ".join(part for part in (error.context, error.problem) if part)
+    sentence = "is not YAML: " + ", ".join(part for part in (error.context, error.problem) if part)
+    if error.problem and "expected ',' or" in error.problem:
+        sentence += ' (inside [ ] and { }, text that has { } [ ] or a comma in it stands in "quotes")'
+    return sentence
 
 
 def _rows(text: str) -> list[str]:

@@ -1,0 +1,220 @@
+"""What the catalogue says of one tool: the accesses its calls make, and how its arguments and repeats are
+treated.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from remit.errors import NotCanonical
+from remit.resources.access import Access
+from remit.resources.kinds import KINDS, LATER_KINDS
+from remit.resources.paths import canonical_path
+from remit.resources.templates import MAX_ACCESSES, Reading, Resolver, Template, parse_template
+from remit.resources.text import kind_of, shown
+
+
+class Problem(NamedTuple):
+    """What is wrong with an entry: where below the entry, and a sentence."""
+
+    path: tuple[str | int, ...]
+    sentence: str
+
+
+class EntryRefused(Exception):  # noqa: N818 - carries problems from here to the catalogue, which knows the lines
+    """Raised by `read_entry`; the catalogue turns it into a GrantError with lines."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems[0].sentence)
+        self.problems = problems
+
+
+class EntrySpec(BaseModel):
+    """The words of one entry under `tools:`, as written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    accesses: list[str] | None = Field(default=None, min_length=1, max_length=64)
+    """`action uri-template` lines; left out when the tool touches no resource that has a name."""
+    kinds: dict[str, Literal["path", "url", "email"]] = {}
+    """How an argument (or `argument.field`) is read; without a kind it is one segment."""
+    base: str | None = None
+    """The absolute directory that relative paths start from."""
+    symlinks: Literal["follow"] | None = None
+    """`follow`: gate and tool share a file system, and a link's target is judged with the link."""
+    read_only: bool = False
+    idempotent: bool = False
+    secret: list[str] = []
+    """Arguments that are never kept, only committed to."""
+    redact: list[str] = []
+    """Arguments that reviewers see masked."""
+    opaque: list[str] = []
+    """Arguments that evidence cannot hold and need not."""
+    labels: list[str] = []
+    """What a session has touched once this tool ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEntry:
+    """One tool's entry, compiled. `covered` are the arguments that a clause's `resources` bounds whole."""
+
+    key: str
+    accesses: tuple[str, ...]
+    read_only: bool
+    idempotent: bool
+    secret: frozenset[str]
+    redact: frozenset[str]
+    opaque: frozenset[str]
+    labels: tuple[str, ...]
+    covered: frozenset[str]
+    arguments: frozenset[str]
+    """Every argument that an access is made from, covered or not."""
+    action_words: tuple[str, ...]
+    _resolve: Resolver = field(repr=False, compare=False)
+
+    @property
+    def yields_accesses(self) -> bool:
+        """Whether calls of the tool touch resources that have names, so that a clause has to say which."""
+        return bool(self.accesses)
+
+    def resolve(self, arguments: Mapping[str, Any]) -> tuple[Access, ...]:
+        """The accesses that a call with these arguments makes, without repeats, at most 1,000.
+
+        Raises NotCanonical with a sentence that names the argument: when a value could be read in two ways,
+        when one is missing, when no access comes out, and (code `too_large`) when there are too many.
+        """
+        return self._resolve(arguments)
+
+    def describe(self) -> str:
+        """One line for a person: `read crm://tickets/{id} (read-only, idempotent)`."""
+        marks = [word for word, on in (("read-only", self.read_only), ("idempotent", self.idempotent)) if on]
+        what = ", ".join(self.accesses) or "no named resource"
+        return f"{what} ({', '.join(marks)})" if marks else what
+
+
+def read_entry(key: str, written: Any) -> tuple[ToolEntry, dict[str, Any]]:
+    """Check and compile one entry. Returns it with its canonical words, defaults left out.
+
+    Raises EntryRefused with every problem found.
+    """
+    try:
+        spec = EntrySpec.model_validate(written)
+    except ValidationError as error:
+        raise EntryRefused(list(_problems(error, written))) from error
+    problems: list[Problem] = []
+    reading = Reading(spec.kinds, spec.base, spec.symlinks == "follow")
+    templates: list[Template] = []
+    for index, line in enumerate(spec.accesses or ()):
+        try:
+            templates.append(parse_template(line, reading))
+        except NotCanonical as error:
+            problems.append(Problem(("accesses", index), f"the access {shown(line)} is refused: {error}"))
+    if not problems:
+        problems.extend(_contradictions(spec, templates))
+    if problems:
+        raise EntryRefused(problems)
+    entry = ToolEntry(
+        key=key,
+        accesses=tuple(spec.accesses or ()),
+        read_only=spec.read_only,
+        idempotent=spec.idempotent,
+        secret=frozenset(spec.secret),
+        redact=frozenset(spec.redact),
+        opaque=frozenset(spec.opaque),
+        labels=tuple(spec.labels),
+        covered=frozenset().union(*(template.covered for template in templates)),
+        arguments=frozenset().union(*(template.arguments for template in templates)),
+        action_words=tuple(dict.fromkeys(template.action for template in templates)),
+        _resolve=_together(templates),
+    )
+    return entry, spec.model_dump(exclude_defaults=True)
+
+
+def _together(templates: list[Template]) -> Resolver:
+    if not templates:
+        return lambda arguments: ()
+    resolvers = tuple(template.resolve for template in templates)
+    first = resolvers[0]
+
+    def one(arguments: Mapping[str, Any]) -> tuple[Access, ...]:
+        found = first(arguments)
+        return found if len(found) == 1 else _checked(dict.fromkeys(found))
+
+    def all_of(arguments: Mapping[str, Any]) -> tuple[Access, ...]:
+        found: dict[Access, None] = {}
+        for resolver in resolvers:
+            found.update(dict.fromkeys(resolver(arguments)))
+        return _checked(found)
+
+    return one if len(resolvers) == 1 else all_of
+
+
+def _checked(found: dict[Access, None]) -> tuple[Access, ...]:
+    if not found:
+        raise NotCanonical(
+            "the call names no resource: every argument that could name one is empty or absent"
+        )
+    if len(found) > MAX_ACCESSES:
+        raise NotCanonical(
+            f"the call would touch {len(found)} resources, expected at most {MAX_ACCESSES}", code="too_large"
+        )
+    return tuple(found)
+
+
+def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Problem]:
+    """What each word allows alone and the entry as a whole does not."""
+    slots = [slot for template in templates for slot in template.slots]
+    references = {slot.reference for slot in slots}
+    for reference in spec.kinds:
+        if reference not in references:
+            yield Problem(
+                ("kinds", reference), f"the kind of {reference} is given, but no access names {{{reference}}}"
+            )
+    for word, names in (("secret", spec.secret), ("redact", spec.redact), ("opaque", spec.opaque)):
+        for index, name in enumerate(names):
+            if any(slot.argument == name for slot in slots):
+                yield Problem(
+                    (word, index), f"{name} is {word} and also names a resource, which evidence shows"
+                )
+    has_path = "path" in spec.kinds.values()
+    if spec.base is not None:
+        if not has_path:
+            yield Problem(("base",), "a base is given, but no argument is of kind path")
+        try:
+            canonical_path(spec.base)
+        except NotCanonical as error:
+            yield Problem(("base",), f"the base is refused: {error}")
+    if spec.symlinks is not None and not has_path:
+        yield Problem(("symlinks",), "symlinks are to be followed, but no argument is of kind path")
+
+
+def _problems(error: ValidationError, written: Any) -> Iterator[Problem]:
+    for found in error.errors():
+        path = tuple(found["loc"])
+        if found["type"] == "extra_forbidden":
+            yield Problem(path, _unknown_word(str(path[-1])))
+        elif path[:1] == ("kinds",) and found["type"] == "literal_error":
+            yield Problem(path, _unknown_kind(str(path[-1]), found["input"]))
+        elif not path:
+            yield Problem(
+                path, f"an entry is {kind_of(written)}, expected a mapping such as {{accesses: […]}}"
+            )
+        else:
+            yield Problem(path, f"{'.'.join(map(str, path))}: {found['msg']}, got {kind_of(found['input'])}")
+
+
+def _unknown_word(word: str) -> str:
+    known = sorted(EntrySpec.model_fields)
+    near = difflib.get_close_matches(word, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"the word {word} is unknown; {hint}An entry has {', '.join(known)}"
+
+
+def _unknown_kind(argument: str, got: Any) -> str:
+    later = "is not available yet" if got in LATER_KINDS else "is unknown"
+    return f"the kind {got!r} of {argument} {later}; the kinds are {', '.join(KINDS)}"
