@@ -88,9 +88,7 @@ def _parsed(text: str) -> Pattern:
         raise NotCanonical(f"it has {len(text)} characters; expected at most {MAX_PATTERN}")
     action, space, uri = text.partition(" ")
     if not space or not ACTION.match(action) or uri != uri.strip() or " " in uri or not uri:
-        raise NotCanonical(
-            "expected an action word and a URI, such as read crm://tickets/88 (a space is %20)"
-        )
+        raise NotCanonical("expected an action word and a URI, such as read crm://tickets/88 (a space is %20)")
     kind, _, rest = uri.partition(":")
     if not SCHEME.match(kind):
         raise NotCanonical(f"{shown(uri)} has no scheme; expected a URI such as crm://tickets/88")

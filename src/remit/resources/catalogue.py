@@ -152,17 +152,13 @@ class _Loading:
                 continue
             other = self._reached(key)
             if other is not None:
-                sentence = (
-                    f"{key} and {other} (in {self._origin[other]}) reach the same tool; keep one of them"
-                )
+                sentence = f"{key} and {other} (in {self._origin[other]}) reach the same tool; keep one of them"
                 self.problems.append(source.say(path, sentence))
                 continue
             try:
                 self.entries[key], self.words[key] = read_entry(key, value)
             except EntryRefused as error:
-                self.problems.extend(
-                    source.say((*path, *each.path), each.sentence) for each in error.problems
-                )
+                self.problems.extend(source.say((*path, *each.path), each.sentence) for each in error.problems)
                 continue
             self._origin[key] = source.name
             self._servers.setdefault(key.partition(".")[0], []).append(key)
@@ -175,15 +171,11 @@ class _Loading:
             if word != _TOP:
                 near = difflib.get_close_matches(str(word), [_TOP], 1)
                 hint = f"; did you mean {_TOP}?" if near else ""
-                self.problems.append(
-                    source.say((word,), f"the word {word} is unknown{hint}; expected {_TOP} alone")
-                )
+                self.problems.append(source.say((word,), f"the word {word} is unknown{hint}; expected {_TOP} alone"))
         tools = source.tree.get(_TOP)
         if not isinstance(tools, Mapping) or not tools:
             got = "nothing" if not tools else kind_of(tools)
-            self.problems.append(
-                source.say((_TOP,), f"{_TOP} is {got}, expected a mapping from tool keys to entries")
-            )
+            self.problems.append(source.say((_TOP,), f"{_TOP} is {got}, expected a mapping from tool keys to entries"))
             return {}
         return tools
 
@@ -191,9 +183,7 @@ class _Loading:
         """The key taken so far that reaches a tool which `key` reaches too."""
         same_server = self._servers.get(key.partition(".")[0], [])
         wildcard = key.endswith(".*")
-        return next(
-            (other for other in same_server if wildcard or other == key or other.endswith(".*")), None
-        )
+        return next((other for other in same_server if wildcard or other == key or other.endswith(".*")), None)
 
 
 def _entry_key(written: Any) -> str:

@@ -36,9 +36,7 @@ def canonical_email(text: str) -> str:
     except NotCanonical as error:
         raise NotCanonical(f"the domain of {shown(text)} is refused: {error}") from None
     if "." not in domain:
-        raise NotCanonical(
-            f"the domain of {shown(text)} is a single label; expected a full domain such as acme.com"
-        )
+        raise NotCanonical(f"the domain of {shown(text)} is a single label; expected a full domain such as acme.com")
     return text
 
 

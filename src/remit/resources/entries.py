@@ -26,7 +26,7 @@ class Problem(NamedTuple):
     sentence: str
 
 
-class EntryRefused(Exception):  # noqa: N818 - carries problems from here to the catalogue, which knows the lines
+class EntryRefused(Exception):
     """Raised by `read_entry`; the catalogue turns it into a GrantError with lines."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -156,9 +156,7 @@ def _together(templates: list[Template]) -> Resolver:
 
 def _checked(found: dict[Access, None]) -> tuple[Access, ...]:
     if not found:
-        raise NotCanonical(
-            "the call names no resource: every argument that could name one is empty or absent"
-        )
+        raise NotCanonical("the call names no resource: every argument that could name one is empty or absent")
     if len(found) > MAX_ACCESSES:
         raise NotCanonical(
             f"the call would touch {len(found)} resources, expected at most {MAX_ACCESSES}", code="too_large"
@@ -178,9 +176,7 @@ def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Prob
     for word, names in (("secret", spec.secret), ("redact", spec.redact), ("opaque", spec.opaque)):
         for index, name in enumerate(names):
             if any(slot.argument == name for slot in slots):
-                yield Problem(
-                    (word, index), f"{name} is {word} and also names a resource, which evidence shows"
-                )
+                yield Problem((word, index), f"{name} is {word} and also names a resource, which evidence shows")
     has_path = "path" in spec.kinds.values()
     if spec.base is not None:
         if not has_path:
@@ -201,9 +197,7 @@ def _problems(error: ValidationError, written: Any) -> Iterator[Problem]:
         elif path[:1] == ("kinds",) and found["type"] == "literal_error":
             yield Problem(path, _unknown_kind(str(path[-1]), found["input"]))
         elif not path:
-            yield Problem(
-                path, f"an entry is {kind_of(written)}, expected a mapping such as {{accesses: […]}}"
-            )
+            yield Problem(path, f"an entry is {kind_of(written)}, expected a mapping such as {{accesses: […]}}")
         else:
             yield Problem(path, f"{'.'.join(map(str, path))}: {found['msg']}, got {kind_of(found['input'])}")
 

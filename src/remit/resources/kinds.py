@@ -38,9 +38,7 @@ def segment(value: Any) -> tuple[str, ...]:
         return (encode_segment(str.__str__(value)),)
     if isinstance(value, int) and not isinstance(value, bool):
         if value.bit_length() > MAX_INTEGER_BITS:
-            raise NotCanonical(
-                f"got an integer of {value.bit_length()} bits, expected at most {MAX_INTEGER_BITS}"
-            )
+            raise NotCanonical(f"got an integer of {value.bit_length()} bits, expected at most {MAX_INTEGER_BITS}")
         return (int.__repr__(value),)
     raise NotCanonical(f"got {kind_of(value)}, expected a string or an integer")
 

@@ -46,9 +46,7 @@ def canonical_tail(text: str) -> str:
     Raises NotCanonical, also for a leading slash.
     """
     if text.startswith("/"):
-        raise NotCanonical(
-            f"{shown(text)} is absolute; expected a path relative to its root, without a leading /"
-        )
+        raise NotCanonical(f"{shown(text)} is absolute; expected a path relative to its root, without a leading /")
     _require_length(text)
     for segment in text.split("/"):
         _require_path_segment(segment, text)

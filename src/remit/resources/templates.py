@@ -1,11 +1,9 @@
-"""Access templates of a catalogue: `read crm://tickets/{id}` says what one call would touch, given its
-arguments.
+"""Access templates of a catalogue: `read crm://tickets/{id}` says what one call touches, given its arguments.
 
-`{x}` is exactly one percent-encoded segment, whatever the value; one that other hands could turn into
-another number of segments (with `/`, `..`, an escape, or nothing in it) is refused. `{x?}` may be absent, at the
-end of the URI or as the whole of it. `{x*}` is a list, with one access for each item; `{x*?}` is both.
-`{x*.path}` reads a field of each item. What a value means beyond that is its kind: `path`, `url` or `email`
-(`remit.resources.kinds`).
+`{x}` is exactly one percent-encoded segment, whatever the value; one that others could turn into another number
+of segments (with `/`, `..`, an escape, or nothing in it) is refused. `{x?}` may be absent, at the end of the URI
+or as the whole of it. `{x*}` is a list, with one access for each item; `{x*?}` is both. `{x*.path}` reads a field
+of each item. What a value means beyond that is its kind: `path`, `url` or `email` (`remit.resources.kinds`).
 """
 
 from __future__ import annotations
@@ -61,9 +59,7 @@ class Slot:
             values = self._values(value)
             return [self.before + text + self.after for each in values for text in self.convert(each)]
         except NotCanonical as error:
-            raise NotCanonical(
-                f"the argument {self.reference} is refused: {error}", code=error.code
-            ) from None
+            raise NotCanonical(f"the argument {self.reference} is refused: {error}", code=error.code) from None
 
     def _values(self, value: Any) -> list[Any] | tuple[Any, ...]:
         values: list[Any] | tuple[Any, ...] = (value,)
@@ -151,24 +147,18 @@ def _steps(uri: str, reading: Reading) -> list[str | Slot]:
         step = _segment(written, scheme, first=index == 0, last=last, reading=reading)
         if isinstance(step, Slot):
             if index and isinstance(steps[-1], Slot) and steps[-1].optional and not step.optional:
-                raise NotCanonical(
-                    "a placeholder follows an optional one; expected optional ones at the end only"
-                )
+                raise NotCanonical("a placeholder follows an optional one; expected optional ones at the end only")
             steps.append(replace(step, before=separator + step.before))
         else:
             if any(isinstance(each, Slot) and each.optional for each in steps):
-                raise NotCanonical(
-                    "text follows an optional placeholder; expected optional ones at the end only"
-                )
+                raise NotCanonical("text follows an optional placeholder; expected optional ones at the end only")
             steps.append(separator + step)
     return steps
 
 
 def _split(rest: str) -> list[str]:
     if "?" in _SLOT.sub("", rest) or "#" in rest:
-        raise NotCanonical(
-            "an access names a resource and has no query or fragment; expected it without ? and #"
-        )
+        raise NotCanonical("an access names a resource and has no query or fragment; expected it without ? and #")
     segments = rest.split("/")
     if "" in segments:
         raise NotCanonical("it has an empty segment; expected single slashes and none at the end")
@@ -186,27 +176,19 @@ def _segment(written: str, scheme: str, *, first: bool, last: bool, reading: Rea
         )
     before, after = written[: found[0].start()], written[found[0].end() :]
     if not _LITERAL.match(before) or not _LITERAL.match(after):
-        raise NotCanonical(
-            f"{shown(written)} has text beside its placeholder outside A-Z a-z 0-9 . _ ~ @ : -"
-        )
+        raise NotCanonical(f"{shown(written)} has text beside its placeholder outside A-Z a-z 0-9 . _ ~ @ : -")
     if first and scheme in WEB_SCHEMES:
-        raise NotCanonical(
-            "the host of a web URL is a placeholder; expected kind url for all of it, or a fixed host"
-        )
+        raise NotCanonical("the host of a web URL is a placeholder; expected kind url for all of it, or a fixed host")
     slot = _slot(found[0])
     kind = reading.kinds.get(slot.reference)
     if kind == "url":
-        raise NotCanonical(
-            f"{{{slot.reference}}} is a URL and has to be the whole of it; expected read {{url}}"
-        )
+        raise NotCanonical(f"{{{slot.reference}}} is a URL and has to be the whole of it; expected read {{url}}")
     if kind == "path":
         convert = _path(slot, reading, alone=not before and not after, first=first, last=last)
         return replace(slot, convert=convert)
     if scheme == "file" and first:
         raise NotCanonical(f"a file resource is a path; expected kinds: {{{slot.reference}: path}}")
-    return replace(
-        slot, before=before, after=after, convert=kinds.email if kind == "email" else kinds.segment
-    )
+    return replace(slot, before=before, after=after, convert=kinds.email if kind == "email" else kinds.segment)
 
 
 def _path(slot: Slot, reading: Reading, *, alone: bool, first: bool, last: bool) -> kinds.Convert:
@@ -214,9 +196,7 @@ def _path(slot: Slot, reading: Reading, *, alone: bool, first: bool, last: bool)
         raise NotCanonical(f"text touches the path {{{slot.reference}}}; expected it alone between slashes")
     if first:
         if slot.optional and not last:
-            raise NotCanonical(
-                f"{{{slot.reference}?}} is optional, and more follows; expected it to be required"
-            )
+            raise NotCanonical(f"{{{slot.reference}?}} is optional, and more follows; expected it to be required")
         return kinds.path(base=reading.base, follow=reading.follow, more=not last)
     if not last or not slot.several:
         raise NotCanonical(
@@ -300,9 +280,7 @@ def _general(action: str, head: str, steps: tuple[str | Slot, ...]) -> Resolver:
                 absent = step.reference
                 continue
             if absent is not None:
-                raise NotCanonical(
-                    f"the argument {step.reference} is given without {absent}, which precedes it"
-                )
+                raise NotCanonical(f"the argument {step.reference} is given without {absent}, which precedes it")
             found = [uri + text for uri in found for text in texts]
             if len(found) > MAX_ACCESSES:
                 raise NotCanonical(f"a call with {len(found)} accesses touches too much", code="too_large")

@@ -19,6 +19,11 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _SHOWN: Final = 80
 
 
+def is_encodable(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: it has no lone surrogate."""
+    return text.isascii() or _SURROGATE.search(text) is None
+
+
 def require_encodable(text: str) -> str:
     """`text` itself, if it can be written as UTF-8. Raises NotCanonical for lone surrogates."""
     if not text.isascii():
@@ -83,9 +88,7 @@ def require_number(value: Any) -> int | float | Decimal:
     """`value` itself, if it is a finite number: not a bool, and "12" is not 12. Raises NotCanonical."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise NotCanonical(f"got {kind_of(value)}, expected a number")
-    finite = (
-        value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
-    )
+    finite = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
     if not finite:
         raise NotCanonical(f"got {value}, expected a finite number")
     return value

@@ -30,9 +30,7 @@ def encode_segment(value: str) -> str:
     `require_segment`.
     """
     if len(value) > MAX_SEGMENT:
-        raise NotCanonical(
-            f"a value of {len(value)} characters is too long for a resource; at most {MAX_SEGMENT}"
-        )
+        raise NotCanonical(f"a value of {len(value)} characters is too long for a resource; at most {MAX_SEGMENT}")
     return quote(require_segment(value), safe=_SAFE)
 
 
@@ -52,9 +50,7 @@ def recode_segment(written: str) -> str:
     Raises NotCanonical when it is malformed, not UTF-8, or could not be one segment.
     """
     if _MALFORMED.search(written):
-        raise NotCanonical(
-            f"{shown(written)} has a % that no two hexadecimal digits follow; a literal % is %25"
-        )
+        raise NotCanonical(f"{shown(written)} has a % that no two hexadecimal digits follow; a literal % is %25")
     try:
         plain = unquote_to_bytes(written).decode()
     except UnicodeError as error:

@@ -62,9 +62,7 @@ def parse_url(text: str, *, schemes: Collection[str] = ("https",)) -> Url:
         raise NotCanonical(f"{shown(text)} has a backslash, which some clients read as /; expected none")
     parts = _SPLIT.match(text)
     if parts is None:
-        raise NotCanonical(
-            f"{shown(text)} is not a URL; expected scheme://host/path, the scheme in lower case"
-        )
+        raise NotCanonical(f"{shown(text)} is not a URL; expected scheme://host/path, the scheme in lower case")
     scheme, authority, path, query, fragment = parts.groups()
     if scheme not in schemes:
         raise NotCanonical(f"got the URL scheme {scheme}, expected {' or '.join(sorted(schemes))}")
@@ -84,9 +82,7 @@ def canonical_host(text: str) -> str:
     `0x7f000001`, `2130706433`), IPv6 literals, and `xn--` labels that are not what IDNA would have written.
     """
     if not text.isascii():
-        raise NotCanonical(
-            f"the host {shown(text)} is not ASCII; expected its xn-- form, so that look-alikes differ"
-        )
+        raise NotCanonical(f"the host {shown(text)} is not ASCII; expected its xn-- form, so that look-alikes differ")
     if not text or len(text) > 253:
         raise NotCanonical(f"got a host of {len(text)} characters, expected 1 to 253")
     if text.startswith("["):
@@ -101,9 +97,7 @@ def canonical_host(text: str) -> str:
         if label[2:4] == "--":
             _require_ace(label, text)
     if _NUMERIC.match(labels[-1]):
-        raise NotCanonical(
-            f"the host {shown(text)} is numeric, which clients read as an address; expected a name"
-        )
+        raise NotCanonical(f"the host {shown(text)} is numeric, which clients read as an address; expected a name")
     return text
 
 
@@ -139,9 +133,7 @@ def _authority(authority: str, scheme: str, text: str) -> tuple[str, int]:
     if not _PORT.match(digits) or int(digits) > 65535:
         raise NotCanonical(f"got the port {shown(digits)}, expected 1 to 65535 without leading zeros")
     if int(digits) == default:
-        raise NotCanonical(
-            f"{shown(text)} names the default port of {scheme}; expected the URL without :{digits}"
-        )
+        raise NotCanonical(f"{shown(text)} names the default port of {scheme}; expected the URL without :{digits}")
     return host, int(digits)
 
 
@@ -160,26 +152,20 @@ def _require_ace(label: str, host: str) -> None:
             raise ValueError("it hides upper-case letters")
         require_visible(decoded)
     except (ValueError, NotCanonical) as error:
-        raise NotCanonical(
-            f"the label {shown(label)} of host {shown(host)} is not a valid xn-- label"
-        ) from error
+        raise NotCanonical(f"the label {shown(label)} of host {shown(host)} is not a valid xn-- label") from error
 
 
 def _require_path(path: str, text: str) -> None:
     _require_escapes(path, _PATH, "path", text)
     for found in _ESCAPED.finditer(path):
         if int(found[1], 16) in _NEVER_IN_PATH:
-            raise NotCanonical(
-                f"{shown(text)} has {found[0]} in its path, which some decode earlier than others"
-            )
+            raise NotCanonical(f"{shown(text)} has {found[0]} in its path, which some decode earlier than others")
     segments = path.split("/")[1:]
     for index, segment in enumerate(segments):
         if not segment and index < len(segments) - 1:
             raise NotCanonical(f"{shown(text)} has an empty segment (//) in its path; expected it without")
         if segment.partition(";")[0] in (".", ".."):
-            raise NotCanonical(
-                f"{shown(text)} has a dot segment in its path; expected the path that it leads to"
-            )
+            raise NotCanonical(f"{shown(text)} has a dot segment in its path; expected the path that it leads to")
 
 
 def _require_escapes(part: str, grammar: re.Pattern[str], name: str, text: str) -> None:

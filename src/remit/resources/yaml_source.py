@@ -32,9 +32,7 @@ _BOOL: Final = re.compile(r"\A(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT: Final = re.compile(r"\A(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT: Final = re.compile(r"\A[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE: Final = re.compile(r"\A(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
-_HIDDEN: Final = re.compile(
-    "[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c\u0085\u2028\u2029\ufeff\ud800-\udfff]"
-)
+_HIDDEN: Final = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c\u0085\u2028\u2029\ufeff\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
