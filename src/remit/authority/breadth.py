@@ -1,0 +1,94 @@
+"""No silent breadth: where the catalogue knows what a tool touches, a clause says which of it, or says `any`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from remit.authority.constraints import CONSTRAINT_WORDS, Constraint
+from remit.authority.literals import show
+from remit.authority.model import ANY, Clause, GrantDocument
+from remit.authority.overlap import unapproved_overlaps
+from remit.authority.terms import GrantTerms
+from remit.authority.words.text import Like, Matches
+from remit.authority.words.values import Exactly
+from remit.errors import GrantError
+from remit.resources.catalogue import Catalogue
+
+LONG: Final = timedelta(days=31)
+
+
+def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> None:
+    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds."""
+    problems: list[str] = []
+    for tool, clause in _document(grant).clauses():
+        if clause.resources is None and _touches(catalogue, tool):
+            problems.append(
+                f"{tool} ({clause.name}): the catalogue says what this tool touches, so the clause has to name "
+                '`resources: ["ACTION URI", …]`, or say `resources: any`'
+            )
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise GrantError(problems[0] + more, problems=problems)
+
+
+def warnings(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[str]:
+    """What is allowed to be written but is seldom meant, one sentence each."""
+    document = _document(grant)
+    found = unapproved_overlaps(document)
+    for tool, clause in document.clauses():
+        where = f"{tool} ({clause.name})"
+        if isinstance(clause.resources, tuple) and not tool.endswith(".*") and not _touches(catalogue, tool):
+            found.append(
+                f"{where}: names resources, but no catalogue says what the tool touches, so every call is refused."
+            )
+        if clause.observe:
+            found.append(f"{where}: only observes; a call outside it is recorded and runs.")
+        for name, bound in {**clause.arguments, **clause.injected}.items():
+            found += [f"{where}, `{name}`: {sentence}" for sentence in _doubts(bound)]
+    found += _window_doubts(grant)
+    return found
+
+
+def _document(grant: GrantTerms | GrantDocument) -> GrantDocument:
+    return grant.document if isinstance(grant, GrantTerms) else grant
+
+
+def _touches(catalogue: Catalogue, tool: str) -> bool:
+    entry = catalogue.entry(tool)
+    return entry is not None and entry.yields_accesses
+
+
+def _doubts(bound: Constraint) -> list[str]:
+    found: list[str] = []
+    for word in bound.words:
+        if isinstance(word, Like) and ("://" in word.pattern or word.pattern.startswith("/")):
+            found.append("`like` crosses / and does not resolve ..; use `under` for paths and `url` for URLs.")
+        if isinstance(word, Matches) and ("\\d" in word.pattern or "\\w" in word.pattern):
+            found.append(
+                r"\d and \w match the digits and letters of every script; write [0-9] or [A-Za-z] if you mean those."
+            )
+        if (
+            isinstance(word, Exactly)
+            and isinstance(word.literal, str)
+            and word.literal in CONSTRAINT_WORDS - {"any", "self"}
+        ):
+            found.append(
+                f"means exactly the text {show(word.literal)}; a word takes a mapping, such as {{{word.literal}: …}}."
+            )
+    if bound.names() == {"not_one_of"}:
+        found.append("`not_one_of` alone allows everything that nobody thought of; list what is allowed instead.")
+    return found
+
+
+def _window_doubts(grant: GrantTerms | GrantDocument) -> list[str]:
+    if isinstance(grant, GrantTerms):
+        span = grant.expires - grant.not_before
+    elif isinstance(grant.expires_in, timedelta):
+        span = grant.expires_in
+    else:
+        return []
+    return [f"It lasts {span.days} days; a grant is for one task."] if span > LONG else []
+
+
+__all__ = ["ANY", "Clause", "check_breadth", "warnings"]

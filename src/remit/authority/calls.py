@@ -1,0 +1,97 @@
+"""What a decision is about and what it comes to: the call as it is judged, the facts beside it, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from remit.errors import DenialCode, Remedy
+from remit.resources.access import Access
+
+Effect = Literal["permit", "deny", "ask"]
+SessionState = Literal["open", "suspended", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """One call as it is judged.
+
+    `arguments` is what the model sent, `effective` the same with the pinned defaults filled in, `defaulted` the names
+    whose value equals the default. `injected` are scalars that the framework adds. `covered` are arguments whose whole
+    value a URI covers; `unresolved` says why the catalogue could not read the call; `catalogued` whether it knows
+    what the tool touches. `secret` arguments are never shown in a sentence.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    effective: Mapping[str, Any]
+    defaulted: frozenset[str]
+    injected: Mapping[str, Any]
+    accesses: tuple[Access, ...]
+    covered: frozenset[str]
+    unresolved: str | None
+    catalogued: bool
+    secret: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What an executed call adds to a limit: an exact decimal as text, `1` for a call."""
+
+    limit: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeed:
+    """Whose approval a call waits for: any one of `by`, `count` of them, within `expires_in`."""
+
+    by: tuple[str, ...]
+    reason: str
+    expires_in: timedelta
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a decision reads beside grant and call. It is recorded with the decision, so replay agrees."""
+
+    now: datetime
+    session: SessionState
+    revoked: frozenset[str]
+    counters: Mapping[str, str]
+    approved_rules: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Permit, deny or ask, with the rule that decided and one sentence.
+
+    `unbounded` names what ran without a bound. `enforced` is False where the clause only observes.
+    """
+
+    effect: Effect
+    code: DenialCode | None
+    rule: str | None
+    reason: str
+    remedy: Remedy | None
+    clause: str | None
+    accesses: tuple[Access, ...]
+    spends: tuple[Spend, ...]
+    need: ApprovalNeed | None
+    unbounded: tuple[str, ...]
+    enforced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call does not match, before any fact is looked at."""
+
+    code: DenialCode
+    rule: str | None
+    reason: str
+    remedy: Remedy
+    clause: str | None = None
+    enforced: bool = True

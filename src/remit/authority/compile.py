@@ -1,0 +1,288 @@
+"""A grant's terms turned into closures that judge calls. No code is generated; compile once, decide many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from remit.authority.calls import ApprovalNeed, CallView, Spend
+from remit.authority.keys import server_wildcard
+from remit.authority.literals import Slot, decimal_text, exact_decimal
+from remit.authority.model import ANY, Clause, SumLimit
+from remit.authority.terms import GrantTerms
+from remit.authority.words.base import Check, Scope
+from remit.errors import GrantError
+from remit.resources.access import Pattern
+
+MISSING: Final = object()
+
+Bound = tuple[str, Check, bool]
+"""An argument's name, the closure that judges it, and whether it may be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One limit as it is read and spent: `argument` is None where calls are counted."""
+
+    id: str
+    most: Decimal
+    argument: str | None
+    label: str
+
+    def amount(self, call: CallView) -> Decimal:
+        """What one call would spend. Only for a call that matched, so that the argument is there and a number."""
+        return Decimal(1) if self.argument is None else exact_decimal(call.effective[self.argument])
+
+    def spend(self, call: CallView) -> Spend:
+        """The same, as the store takes it."""
+        return Spend(self.id, decimal_text(self.amount(call)))
+
+
+class CompiledClause:
+    """One clause, ready to judge. `admits` is the whole judgement on the way of a permitted call."""
+
+    __slots__ = (
+        "admits",
+        "any_names",
+        "bounds",
+        "counters",
+        "fixed_spends",
+        "injected",
+        "names",
+        "need",
+        "observe",
+        "open_resources",
+        "other_arguments",
+        "patterns",
+        "rule",
+        "source",
+        "tool",
+    )
+
+    def __init__(self, tool: str, source: Clause, scope: Scope, counters: tuple[Counter, ...]) -> None:
+        self.tool = tool
+        self.source = source
+        self.rule = f"{tool}/{source.name}"
+        self.bounds: tuple[Bound, ...] = tuple(
+            (name, constraint.compile(scope), constraint.optional) for name, constraint in source.arguments.items()
+        )
+        self.names = frozenset(source.arguments)
+        self.any_names = frozenset(name for name, bound in source.arguments.items() if bound.unbounded)
+        self.injected: tuple[Bound, ...] = tuple(
+            (name, constraint.compile(scope), constraint.optional) for name, constraint in source.injected.items()
+        )
+        self.other_arguments = source.other_arguments == ANY
+        self.open_resources = source.resources == ANY
+        self.patterns: tuple[Pattern, ...] | None = None
+        if isinstance(source.resources, tuple):
+            self.patterns = tuple(Pattern.parse(text) for text in source.resources)
+        self.need = _need(tool, source)
+        self.observe = source.observe
+        self.counters = counters
+        self.fixed_spends: tuple[Spend, ...] | None = None
+        if all(counter.argument is None for counter in counters):
+            self.fixed_spends = tuple(Spend(counter.id, "1") for counter in counters)
+        self.admits = _admission(self)
+
+    @property
+    def name(self) -> str:
+        """The clause's name."""
+        return self.source.name
+
+    def spends(self, call: CallView) -> tuple[Spend, ...]:
+        """What one call adds to each counter that it touches."""
+        if self.fixed_spends is not None:
+            return self.fixed_spends
+        return tuple(counter.spend(call) for counter in self.counters)
+
+    def spent(self, call: CallView, values: Mapping[str, str]) -> Counter | None:
+        """The first limit that this call would go past, given the counters' values."""
+        for counter in self.counters:
+            held = values.get(counter.id)
+            if counter.argument is None:
+                if held is not None and Decimal(held) >= counter.most:
+                    return counter
+            elif (Decimal(held) if held is not None else 0) + counter.amount(call) > counter.most:
+                return counter
+        return None
+
+    def unbounded(self, call: CallView) -> tuple[str, ...]:
+        """Which arguments (and `resources`) of a matching call nothing in the clause bounds."""
+        if not (self.any_names or self.other_arguments or self.open_resources):
+            return ()
+        found = [
+            name
+            for name in call.effective
+            if name in self.any_names
+            or (name not in self.names and not (self.patterns is not None and name in call.covered))
+        ]
+        if self.open_resources and (call.accesses or call.unresolved is not None):
+            found.append("resources")
+        return tuple(found)
+
+
+def _need(tool: str, source: Clause) -> ApprovalNeed | None:
+    approval = source.approval
+    if approval is None:
+        return None
+    reason = approval.reason or f"{tool} needs approval by {' or '.join(approval.by)}"
+    return ApprovalNeed(approval.by, reason, approval.expires_in, approval.count)
+
+
+def _admission(clause: CompiledClause) -> Callable[[CallView], bool]:
+    """The closure that says whether a call satisfies the clause whole. It builds nothing on the way to yes."""
+    bounds, names, other_arguments = clause.bounds, clause.names, clause.other_arguments
+    injected, patterns, open_resources = clause.injected, clause.patterns, clause.open_resources
+    by_resources = patterns is not None or open_resources
+    missing = MISSING
+
+    def admits(call: CallView) -> bool:
+        values = call.effective
+        get = values.get
+        seen = 0
+        for name, check, optional in bounds:
+            value = get(name, missing)
+            if value is missing:
+                if not optional:
+                    return False
+            else:
+                seen += 1
+                if check(value) is not None and not (optional and value is None and name in call.defaulted):
+                    return False
+        if seen != len(values) and not other_arguments:
+            for name in values:
+                if name not in names and name not in call.defaulted and not (by_resources and name in call.covered):
+                    return False
+        if injected:
+            for name, check, optional in injected:
+                if name in values:
+                    return False
+                value = call.injected.get(name, missing)
+                if value is missing:
+                    if not optional:
+                        return False
+                elif check(value) is not None:
+                    return False
+        if open_resources:
+            return True
+        accesses = call.accesses
+        if patterns is None:
+            return not accesses and call.unresolved is None
+        if not accesses or call.unresolved is not None or not call.catalogued:
+            return False
+        for access in accesses:
+            for pattern in patterns:
+                if pattern.matches(access):
+                    break
+            else:
+                return False
+        return True
+
+    return admits
+
+
+class CompiledGrant:
+    """One link of a delegation chain, ready to judge calls. Immutable; cache it by `digest`."""
+
+    __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "expires", "id", "limit_ids",
+                 "may_use", "not_before", "terms")  # fmt: skip
+
+    def __init__(self, terms: GrantTerms) -> None:
+        self.terms = terms
+        self.id = terms.id
+        self.digest = terms.digest
+        self.not_before = terms.not_before
+        self.expires = terms.expires
+        self.may_use = terms.delegation.may_use
+        self.denied_limit: int | None = terms.limits.denied
+        scope = Scope(addresses=terms.addresses)
+        shared = _shared_counters(terms)
+        tools: dict[str, tuple[CompiledClause, ...]] = {}
+        limit_ids: dict[str, None] = {}
+        for tool, clauses in terms.tools.items():
+            made = [
+                CompiledClause(tool, clause, scope, (*_clause_counters(terms.id, tool, clause), *shared.get(tool, ())))
+                for clause in clauses
+            ]
+            made.sort(key=lambda clause: clause.need is not None)  # stable: without approval first, then file order
+            tools[tool] = tuple(made)
+            for clause in made:
+                limit_ids.update((counter.id, None) for counter in clause.counters)
+        if self.denied_limit is not None:
+            limit_ids[f"{terms.id}/denied"] = None
+        self._tools = tools
+        self._wildcards = any(tool.endswith(".*") for tool in tools)
+        self.limit_ids = tuple(limit_ids)
+        self._argument_names = {
+            tool: frozenset(name for clause in clauses for name in (*clause.names, *clause.source.injected))
+            for tool, clauses in tools.items()
+        }
+
+    def clauses(self, tool: str) -> tuple[CompiledClause, ...]:
+        """The clauses for a tool, those without approval first, then in file order; empty when it is not granted.
+
+        `crm.*` speaks for the tools of that server that the grant does not name themselves.
+        """
+        found = self._tools.get(tool)
+        if found is None and self._wildcards:
+            found = self._tools.get(server_wildcard(tool))
+        return found or ()
+
+    def argument_names(self, tool: str) -> frozenset[str]:
+        """The argument names that the grant itself writes for a tool, `injected` ones included."""
+        found = self._argument_names.get(tool)
+        if found is None and self._wildcards:
+            found = self._argument_names.get(server_wildcard(tool))
+        return found or frozenset()
+
+    @property
+    def tools(self) -> Mapping[str, tuple[CompiledClause, ...]]:
+        """Every granted tool key with its clauses."""
+        return self._tools
+
+
+def compile_grant(terms: GrantTerms) -> CompiledGrant:
+    """Compile once, decide many times. Raises `GrantError` for terms that still have open parameters."""
+    try:
+        return CompiledGrant(terms)
+    except AssertionError as error:
+        raise GrantError(f"grant {terms.id} still has open parameters, so it authorises nothing") from error
+
+
+def _clause_counters(grant: str, tool: str, clause: Clause) -> list[Counter]:
+    found = []
+    if clause.limits.calls is not None:
+        label = f"{clause.limits.calls} calls of {tool}/{clause.name}"
+        found.append(Counter(f"{grant}/{tool}/{clause.name}:calls", Decimal(clause.limits.calls), None, label))
+    for limit in clause.limits.sum:
+        found.append(_sum_counter(f"{grant}/{tool}/{clause.name}:sum:{limit.argument}", limit, f"{tool}/{clause.name}"))
+    return found
+
+
+def _sum_counter(limit_id: str, limit: SumLimit, over: str) -> Counter:
+    assert not isinstance(limit.max, Slot)
+    label = f"a sum of {decimal_text(limit.max)} over {limit.argument} of {over}"
+    return Counter(limit_id, limit.max, limit.argument, label)
+
+
+def _shared_counters(terms: GrantTerms) -> Mapping[str, tuple[Counter, ...]]:
+    """The counters of the whole grant that each tool draws on: all its calls, and what it shares with others."""
+    limits = terms.limits
+    everywhere: list[Counter] = []
+    if limits.calls is not None:
+        everywhere.append(Counter(f"{terms.id}/calls", Decimal(limits.calls), None, f"{limits.calls} calls in all"))
+    found: dict[str, list[Counter]] = {tool: list(everywhere) for tool in terms.tools}
+    for index, shared in enumerate(limits.shared):
+        over = " and ".join(shared.tools)
+        made: list[Any] = []
+        if shared.calls is not None:
+            made.append(
+                Counter(f"{terms.id}/shared:{index}", Decimal(shared.calls), None, f"{shared.calls} calls of {over}")
+            )
+        for limit in shared.sum:
+            made.append(_sum_counter(f"{terms.id}/shared:{index}:sum:{limit.argument}", limit, over))
+        for tool in shared.tools:
+            found[tool] += made
+    return {tool: tuple(counters) for tool, counters in found.items()}

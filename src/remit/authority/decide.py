@@ -1,0 +1,343 @@
+"""Deciding one call. `match` is the expensive, factless half; `settle` the cheap half that looks at the facts.
+
+A chain is root first, the acting grant last. The order of one decision:
+
+```
+match    tool → arguments → resources                              on every link; strictest wins
+settle   (1) session  (2) window  (3) revocation  (4) hand-on-only and depth
+         (5) what match found  (6) limits  (7) approval
+```
+
+Both are pure: the same chain, call and facts give the same decision, on any machine, at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from remit.authority.calls import (
+    ApprovalNeed,
+    CallView,
+    Decision,
+    Facts,
+    Failure,
+    Spend,
+)
+from remit.authority.compile import CompiledClause, CompiledGrant, Counter
+from remit.authority.durations import show_moment
+from remit.authority.failures import explain_mismatch
+from remit.authority.literals import decimal_text, show
+from remit.errors import DenialCode, Remedy
+
+_NO_ACCESSES: Final[tuple[Any, ...]] = ()
+_MAX_DEPTH: Final = 64
+
+
+class Match:
+    """What `match` found: the clauses of each link that admit the call, or why one link admits it by none."""
+
+    __slots__ = ("call", "failure", "links")
+
+    def __init__(
+        self,
+        call: CallView | None,
+        links: tuple[tuple[CompiledClause, ...], ...],
+        failure: Failure | None,
+    ) -> None:
+        self.call = call
+        self.links = links
+        self.failure = failure
+
+    @classmethod
+    def refused(cls, failure: Failure, call: CallView | None = None) -> Match:
+        """A match that failed outside this module, at a guardrail or before the grant was looked at."""
+        return cls(call, (), failure)
+
+
+def match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
+    """Judge a call's tool, arguments and resources on every link. Never raises: an error inside is a refusal."""
+    try:
+        return _match(chain, call)
+    except Exception:  # noqa: BLE001 - whatever goes wrong in judging, the answer is no
+        reason = f"{show(call.tool)[1:-1]} could not be judged because of an error inside the gate."
+        return Match(call, (), Failure("evaluator_error", "remit/evaluator", reason, Remedy("stop")))
+
+
+def _match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
+    failure = _unrepresentable(call) or _injected_twice(call)
+    if failure is not None:
+        return Match(call, (), failure)
+    links: list[tuple[CompiledClause, ...]] = []
+    for grant in chain:
+        found: list[CompiledClause] = []
+        for clause in grant.clauses(call.tool):
+            if clause.admits(call):
+                found.append(clause)
+                if not clause.counters:
+                    break  # nothing can make the decision pass this one over
+        if not found:
+            missed = explain_mismatch(grant, call)
+            if failure is None or (missed.enforced and not failure.enforced):
+                failure = missed
+        links.append(tuple(found))
+    if not links:
+        failure = Failure("no_grant", None, f"No grant covers {call.tool}.", Remedy("request_grant"))
+    return Match(call, tuple(links), failure)
+
+
+def settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
+    """Decide a matched call on the facts. Pure and cheap, so that it can be repeated inside a store transaction."""
+    if facts.session != "open":
+        return _session(facts)
+    now = facts.now
+    for grant in chain:
+        if now < grant.not_before or now >= grant.expires:
+            return _window(grant, facts)
+    if facts.revoked:
+        for grant in chain:
+            if grant.id in facts.revoked:
+                return _deny(
+                    "grant_revoked", grant.id, f"Grant {grant.id} was revoked.", Remedy("stop"), _accesses(matched)
+                )
+    if chain and (not chain[-1].may_use or len(chain) > 1):
+        refused = _handed_on(chain, matched)
+        if refused is not None:
+            return refused
+    if matched.failure is not None:
+        return _failed(matched.failure, matched)
+    assert matched.call is not None
+    if len(matched.links) == 1:
+        return _single(matched.links[0], matched.call, facts)
+    return _several(chain, matched.links, matched.call, facts)
+
+
+def decide(chain: Sequence[CompiledGrant], call: CallView, facts: Facts) -> Decision:
+    """`settle(match(…))`."""
+    return settle(chain, match(chain, call), facts)
+
+
+# -- limits and approval
+
+
+def _single(clauses: tuple[CompiledClause, ...], call: CallView, facts: Facts) -> Decision:
+    """The decision of a chain of one link, which most are."""
+    values = facts.counters
+    for clause in clauses:
+        if clause.counters and clause.spent(call, values) is not None:
+            continue
+        if clause.need is not None and clause.rule not in facts.approved_rules:
+            return _ask(clause, clause.rule, clause.need, call)
+        return _permit(clause, call, clause.spends(call))
+    return _limit_reached(clauses, call, values)
+
+
+def _several(
+    chain: Sequence[CompiledGrant],
+    links: tuple[tuple[CompiledClause, ...], ...],
+    call: CallView,
+    facts: Facts,
+) -> Decision:
+    """One clause of every link has to admit the call, within its limits, and with its approval."""
+    chosen: list[CompiledClause] = []
+    for clauses in links:
+        clause = next((one for one in clauses if one.spent(call, facts.counters) is None), None)
+        if clause is None:
+            return _limit_reached(clauses, call, facts.counters)
+        chosen.append(clause)
+    acting = chosen[-1]
+    for grant, clause in zip(reversed(chain), reversed(chosen), strict=True):
+        if clause.need is None:
+            continue
+        same = clause is acting or (clause.rule == acting.rule and clause.need == acting.need)
+        rule = acting.rule if same else f"{grant.id}/{clause.rule}"
+        if rule not in facts.approved_rules:
+            return _ask(clause, rule, clause.need, call)
+    spends = tuple(spend for clause in chosen for spend in clause.spends(call))
+    return _permit(acting, call, spends)
+
+
+def _permit(clause: CompiledClause, call: CallView, spends: tuple[Spend, ...]) -> Decision:
+    return Decision(
+        "permit",
+        None,
+        clause.rule,
+        "The grant allows this call.",
+        None,
+        clause.source.name,
+        call.accesses,
+        spends,
+        None,
+        clause.unbounded(call),
+    )
+
+
+def _ask(clause: CompiledClause, rule: str, need: ApprovalNeed, call: CallView) -> Decision:
+    reason = f"{call.tool} waits for approval by {' or '.join(need.by)}: {need.reason}."
+    return Decision(
+        "ask",
+        "approval_required",
+        rule,
+        reason,
+        Remedy("await_approval"),
+        clause.name,
+        call.accesses,
+        clause.spends(call),
+        need,
+        clause.unbounded(call),
+        not clause.observe,
+    )
+
+
+def _limit_reached(clauses: tuple[CompiledClause, ...], call: CallView, values: Mapping[str, str]) -> Decision:
+    """Every clause that admits the call is spent; the first one's limit is named."""
+    clause = clauses[0]
+    counter = clause.spent(call, values)
+    assert counter is not None
+    left = _left(counter, values)
+    amount = counter.amount(call)
+    if counter.argument is None:
+        reason = f"The limit of {counter.label} is reached."
+    else:
+        reason = (
+            f"`{counter.argument}` is {decimal_text(amount)}, and of {counter.label} only {decimal_text(left)} is left."
+        )
+    remedy = Remedy("request_grant", details={"limit": counter.id})
+    if counter.argument is not None and left > 0 and counter.argument not in call.secret:
+        remedy = Remedy("change_argument", f"{counter.argument}: at most {decimal_text(left)}")
+    part = counter.argument or "calls"
+    return Decision(
+        "deny",
+        "limit_reached",
+        f"{clause.rule}:{part}",
+        reason,
+        remedy,
+        clause.name,
+        call.accesses,
+        clause.spends(call) if clause.observe else (),
+        None,
+        (),
+        not clause.observe,
+    )
+
+
+def _left(counter: Counter, values: Mapping[str, str]) -> Decimal:
+    return max(Decimal(0), counter.most - Decimal(values.get(counter.id, "0")))
+
+
+# -- refusals
+
+
+def _accesses(matched: Match) -> tuple[Any, ...]:
+    return matched.call.accesses if matched.call is not None else _NO_ACCESSES
+
+
+def _deny(code: DenialCode, rule: str | None, reason: str, remedy: Remedy, accesses: tuple[Any, ...]) -> Decision:
+    return Decision("deny", code, rule, reason, remedy, None, accesses, (), None, ())
+
+
+def _session(facts: Facts) -> Decision:
+    if facts.session == "suspended":
+        reason = "The session is suspended until a person resumes it."
+        return _deny("session_suspended", "session", reason, Remedy("stop"), ())
+    return _deny("session_closed", "session", "The session is closed.", Remedy("stop"), ())
+
+
+def _window(grant: CompiledGrant, facts: Facts) -> Decision:
+    if facts.now < grant.not_before:
+        seconds = math.ceil((grant.not_before - facts.now).total_seconds())
+        begins = show_moment(grant.not_before)
+        remedy = Remedy("retry_after", f"a call from {begins} on", details={"seconds": seconds})
+        return _deny("not_yet_valid", grant.id, f"Grant {grant.id} begins at {begins}.", remedy, ())
+    ended = show_moment(grant.expires)
+    return _deny("grant_expired", grant.id, f"Grant {grant.id} ended at {ended}.", Remedy("request_grant"), ())
+
+
+def _handed_on(chain: Sequence[CompiledGrant], matched: Match) -> Decision | None:
+    acting = chain[-1]
+    if not acting.may_use:
+        reason = f"Grant {acting.id} may be handed on, but not used by its own holder."
+        return _deny("delegate_only", acting.id, reason, Remedy("stop"), _accesses(matched))
+    for index, grant in enumerate(chain):
+        below = len(chain) - 1 - index
+        if below > min(grant.terms.delegation.depth, _MAX_DEPTH):
+            reason = f"Grant {grant.id} was handed on {below} times; it allows {grant.terms.delegation.depth}."
+            return _deny("delegation_too_deep", grant.id, reason, Remedy("stop"), _accesses(matched))
+    return None
+
+
+def _failed(failure: Failure, matched: Match) -> Decision:
+    return Decision(
+        "deny",
+        failure.code,
+        failure.rule,
+        failure.reason,
+        failure.remedy,
+        failure.clause,
+        _accesses(matched),
+        (),
+        None,
+        (),
+        failure.enforced,
+    )
+
+
+def _injected_twice(call: CallView) -> Failure | None:
+    for name in call.injected:
+        if name in call.arguments:
+            reason = f"The argument `{show(name)[1:-1]}` of {call.tool} is filled in by the application; a call may not bring it."
+            remedy = Remedy("change_argument", f"no argument {show(name)}")
+            return Failure("argument_out_of_bounds", f"{call.tool}:{name}", reason, remedy)
+    return None
+
+
+def _unrepresentable(call: CallView) -> Failure | None:
+    """Numbers are finite and strings encodable in every argument, bounded or not."""
+    for name, value in call.effective.items():
+        kind = type(value)
+        if kind is int or kind is bool or value is None or (kind is str and value.isascii()):
+            continue
+        problem = None if name.isascii() else _problem(name, 0)
+        problem = problem or _problem(value, 0)
+        if problem is not None:
+            shown = show(name)[1:-1]
+            reason = f"The argument `{shown}` of {call.tool} {problem}."
+            remedy = Remedy("change_argument", f"{shown}: finite numbers and text that can be encoded")
+            return Failure("argument_unrepresentable", f"{call.tool}:{shown}", reason, remedy)
+    return None
+
+
+def _problem(value: Any, depth: int) -> str | None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "holds a lone surrogate"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return "holds a number that is not finite"
+    elif isinstance(value, Decimal):
+        if not value.is_finite():
+            return "holds a number that is not finite"
+    elif isinstance(value, dict | list | tuple):
+        if depth >= _MAX_DEPTH:
+            return f"is nested more than {_MAX_DEPTH} deep"
+        inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        return next((found for item in inner if (found := _problem(item, depth + 1)) is not None), None)
+    return None
+
+
+__all__ = [
+    "ApprovalNeed",
+    "CallView",
+    "Decision",
+    "Facts",
+    "Failure",
+    "Match",
+    "Spend",
+    "decide",
+    "match",
+    "settle",
+]
