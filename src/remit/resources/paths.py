@@ -18,6 +18,7 @@ from remit.resources.text import require_encodable, require_segment, shown
 MAX_BYTES: Final = 4096
 """PATH_MAX of Linux."""
 
+_QUOTES: Final = frozenset("\"'")
 PLAIN_PATH: Final = re.compile(r"(?:/\.?[A-Za-z0-9_][A-Za-z0-9._@-]*)+\Z")
 """Paths that are canonical at first sight, and that a URI takes as they are."""
 
@@ -33,7 +34,7 @@ def canonical_path(text: str) -> str:
         return text
     if not text.startswith("/"):
         raise NotCanonical(f"{shown(text)} is not an absolute path; expected one that starts with /")
-    _require_length(text)
+    _require_bounds(text)
     if text != "/":
         for segment in text[1:].split("/"):
             _require_path_segment(segment, text)
@@ -47,7 +48,7 @@ def canonical_tail(text: str) -> str:
     """
     if text.startswith("/"):
         raise NotCanonical(f"{shown(text)} is absolute; expected a path relative to its root, without a leading /")
-    _require_length(text)
+    _require_bounds(text)
     for segment in text.split("/"):
         _require_path_segment(segment, text)
     return text
@@ -87,7 +88,9 @@ def under(path: str, root: str) -> bool:
     return path == root or root == "/" or path.startswith(root + "/")
 
 
-def _require_length(text: str) -> None:
+def _require_bounds(text: str) -> None:
+    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+        raise NotCanonical(f"{shown(text)} has a quotation mark at an end, which some tools strip; expected none")
     require_encodable(text)
     size = len(text.encode())
     if size > MAX_BYTES:
