@@ -7,7 +7,7 @@ from typing import Final
 
 from remit.authority.constraints import CONSTRAINT_WORDS, Constraint
 from remit.authority.literals import show
-from remit.authority.model import ANY, Clause, GrantDocument
+from remit.authority.model import GrantDocument
 from remit.authority.overlap import unapproved_overlaps
 from remit.authority.terms import GrantTerms
 from remit.authority.words.text import Like, Matches
@@ -89,6 +89,3 @@ def _window_doubts(grant: GrantTerms | GrantDocument) -> list[str]:
     else:
         return []
     return [f"It lasts {span.days} days; a grant is for one task."] if span > LONG else []
-
-
-__all__ = ["ANY", "Clause", "check_breadth", "warnings"]

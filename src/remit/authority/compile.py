@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from remit.authority.calls import ApprovalNeed, CallView, Spend
 from remit.authority.keys import server_wildcard
+from remit.authority.limits import SumLimit
 from remit.authority.literals import Slot, decimal_text, exact_decimal
-from remit.authority.model import ANY, Clause, SumLimit
+from remit.authority.model import ANY, Clause
 from remit.authority.terms import GrantTerms
 from remit.authority.words.base import Check, Scope
 from remit.errors import GrantError
@@ -157,7 +158,7 @@ def _admission(clause: CompiledClause) -> Callable[[CallView], bool]:
                     return False
         if injected:
             for name, check, optional in injected:
-                if name in values:
+                if name in call.arguments:
                     return False
                 value = call.injected.get(name, missing)
                 if value is missing:

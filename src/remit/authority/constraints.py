@@ -21,6 +21,7 @@ from remit.authority.words.structure import Absent, AllOf, AnyOf, OfType
 from remit.authority.words.values import Anything, Exactly, OneOf, OwnAddress
 
 WORDS: Final[Mapping[str, Parse]] = {
+    "type": structure.WORDS["type"],
     **values.WORDS,
     **numbers.WORDS,
     **text.WORDS,
@@ -31,8 +32,9 @@ WORDS: Final[Mapping[str, Parse]] = {
 CONSTRAINT_WORDS: Final[frozenset[str]] = frozenset(WORDS) | {"optional"}
 """Every word that may stand in a constraint of this version."""
 
-_ORDER: Final = ("type", "any", "self", "eq", "one_of", "min", "above", "max", "below", "email", "url", "under", "like",
-                 "matches", "not_one_of", "subset", "each", "contains", "keys", "max_len", "absent", "all_of", "any_of")  # fmt: skip
+_ORDER: Final = tuple(WORDS)
+"""The words of a constraint are judged and stored in this order: the cheapest and clearest first."""
+
 MAX_DEPTH: Final = 16
 _LATER: Final = {
     "from": "`from` (where the principal trusts a value to come from) is not in this version; "
@@ -79,7 +81,7 @@ class Constraint:
     def to_json(self) -> Any:
         """Canonical JSON: one key a word, and `optional` where it is not implied."""
         found = {word.name: word.to_json() for word in self.words}
-        return {**found, "optional": True} if self.optional else found
+        return {**found, "optional": True} if self.optional and "absent" not in found else found
 
     def compile(self, scope: Scope) -> Check:
         """One closure for all words. `self` is taken from the scope; `type: number` lets 2 equal 2.0."""
@@ -269,7 +271,7 @@ def _checked(words: tuple[Word, ...], optional: bool = False) -> Constraint:
     names = [word.name for word in words]
     if "any" in names and len(words) > 1:
         raise Refusal(f"`any` beside {', '.join(sorted(set(names) - {'any'}))} says two things; keep one")
-    if "absent" in names and (len(words) > 1 or optional):
+    if "absent" in names and len(words) > 1:
         raise Refusal("`absent` stands alone; to allow nothing or something write any_of: [{absent: true}, …]")
     kinds = JSON_KINDS.intersection(*(word.kinds for word in words))
     if not kinds:

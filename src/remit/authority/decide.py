@@ -287,7 +287,8 @@ def _failed(failure: Failure, matched: Match) -> Decision:
 def _injected_twice(call: CallView) -> Failure | None:
     for name in call.injected:
         if name in call.arguments:
-            reason = f"The argument `{show(name)[1:-1]}` of {call.tool} is filled in by the application; a call may not bring it."
+            shown = show(name)[1:-1]
+            reason = f"The argument `{shown}` of {call.tool} is filled in by the application; a call may not bring it."
             remedy = Remedy("change_argument", f"no argument {show(name)}")
             return Failure("argument_out_of_bounds", f"{call.tool}:{name}", reason, remedy)
     return None
@@ -297,7 +298,7 @@ def _unrepresentable(call: CallView) -> Failure | None:
     """Numbers are finite and strings encodable in every argument, bounded or not."""
     for name, value in call.effective.items():
         kind = type(value)
-        if kind is int or kind is bool or value is None or (kind is str and value.isascii()):
+        if name.isascii() and (kind is int or kind is bool or value is None or (kind is str and value.isascii())):
             continue
         problem = None if name.isascii() else _problem(name, 0)
         problem = problem or _problem(value, 0)

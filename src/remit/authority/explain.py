@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from remit.authority.durations import show_moment, show_span
+from remit.authority.limits import GrantLimits
 from remit.authority.literals import decimal_text, listing, show
-from remit.authority.model import ANY, ONLY, Clause, GrantDocument, GrantLimits
+from remit.authority.model import ANY, ONLY, Clause, GrantDocument
 from remit.authority.overlap import unapproved_overlaps
 from remit.authority.terms import GrantTerms
 from remit.resources.catalogue import Catalogue

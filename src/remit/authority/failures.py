@@ -120,7 +120,7 @@ def _bounds(part: str, reason: str, expected: str, distance: float = math.inf) -
 
 def _injected_problems(clause: CompiledClause, call: CallView) -> Iterator[Problem]:
     for name, check, optional in clause.injected:
-        if name in call.effective:
+        if name in call.arguments:
             yield _bounds(
                 name,
                 f"The argument `{name}` of {call.tool} is filled in by the application; a call may not bring it along.",

@@ -1,8 +1,8 @@
 """Values as a grant writes them down: typed, compared without coercion, and kept exactly in canonical JSON.
 
-`true` is not `1`, `"12"` is not `12`. `2` is the integer; a grant that writes `2.0` means the number, which `2` also is.
-RFC 8785 writes `2.0` as `2` and has no integers above 2^53, so those two are kept as `{"$remit": …, "v": …}`; the word
-`self` inside a list as `{"$remit": "self"}`.
+`true` is not `1`, `"12"` is not `12`. `2` is the integer; a grant that writes `2.0` means the number, which `2` is
+too. RFC 8785 writes `2.0` as `2` and has no integers above 2^53, so those two are kept as `{"$remit": …, "v": …}`, and
+the word `self` inside a list as `{"$remit": "self"}`.
 """
 
 from __future__ import annotations

@@ -7,38 +7,25 @@ it, and the canonical content of an issued grant. `Reader` in the validation con
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from remit.authority.constraints import Constraint, Reader, fixed_values
-from remit.authority.durations import Rate, parse_moment, parse_rate, parse_span, show_moment, show_span
-from remit.authority.keys import grant_tool_key
-from remit.authority.literals import (
-    SELF,
-    Slot,
-    check_text,
-    decimal_text,
-    exact_decimal,
-    fill,
-    from_json,
-    kind_of,
-    show,
-    to_json,
+from remit.authority.constraints import Constraint, fixed_values
+from remit.authority.durations import show_moment, show_span
+from remit.authority.fields import Model, Moment, Span, Text, open_to, reader_of, tool_key_of
+from remit.authority.limits import (
+    Approval,
+    ClauseLimits,
+    Delegation,
+    GrantLimits,
+    IssueRule,
+    SharedLimit,
+    SumLimit,
 )
-from remit.authority.names import check_agent, check_by, check_name, check_principal
+from remit.authority.literals import Slot, check_text, fill, from_json, show, to_json
+from remit.authority.names import check_agent, check_name, check_principal
 from remit.authority.placeholders import sample_of
 from remit.authority.refusal import Refusal
 from remit.authority.words.base import NUMBERS
@@ -50,192 +37,11 @@ ANY: Final = "any"
 ONLY: Final = "only"
 """The name of a clause that stands alone under its tool and was given none."""
 
-DEFAULT_APPROVAL_WINDOW: Final = timedelta(hours=1)
-
-
-def _open(*kinds: str) -> WrapValidator:
-    """Let an open parameter of these kinds stand where the value will be."""
-
-    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        if not isinstance(value, Slot):
-            return handler(value)
-        if value.filled:
-            return handler(value.value)
-        if not value.kinds <= set(kinds):
-            raise Refusal(f"{value!r} may be a {' or '.join(sorted(value.kinds))}; expected {' or '.join(kinds)}")
-        return value
-
-    return WrapValidator(validate)
-
-
-def _one_or_more(value: Any) -> Any:
-    """A bare scalar where a list may stand is a list of one; lists become tuples."""
-    if isinstance(value, list):
-        return tuple(value)
-    return (value,) if isinstance(value, str | Slot) else value
-
-
-def _sum_max(value: Any, info: ValidationInfo) -> Decimal | Slot:
-    if isinstance(value, Slot):
-        if not value.filled:
-            return value
-        value = value.value
-    if _reader(info).mode == "canonical" and isinstance(value, str):
-        return Decimal(value)
-    if kind_of(value) not in NUMBERS or value <= 0:
-        raise Refusal(f"got {show(value)}, expected a number above 0")
-    return exact_decimal(value)
-
-
-def _reader(info: ValidationInfo) -> Reader:
-    assert isinstance(info.context, Reader)
-    return info.context
-
-
-Text = Annotated[str, _open("string"), BeforeValidator(lambda value: _text(value))]
-Count = Annotated[int, _open("integer"), Field(ge=1, le=10**9)]
-Span = Annotated[timedelta, _open("string"), BeforeValidator(parse_span)]
-Moment = Annotated[datetime, _open("string"), BeforeValidator(parse_moment)]
-By = Annotated[str, _open("string"), BeforeValidator(lambda value: check_by(_text(value)))]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise Refusal(f"got {show(value)}, expected text")
-    check_text(value)
-    return value
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
-
-
-class IssueRule(_Model):
-    """Who may issue the template, how often for one principal, and how many may be open at once."""
-
-    by: Annotated[tuple[By, ...], BeforeValidator(_one_or_more)] = ()
-    per_principal: Annotated[Rate, BeforeValidator(parse_rate)] | None = None
-    open: Count | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON."""
-        return {"by": list(self.by), "per_principal": str(self.per_principal or "") or None, "open": self.open}
-
-
-class SumLimit(_Model):
-    """The most that one argument may add up to over all executed calls, in exact decimals."""
-
-    argument: str
-    max: Annotated[Any, BeforeValidator(_sum_max)]
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON: `max` as decimal text."""
-        return {"argument": self.argument, "max": decimal_text(self.max)}
-
-
-def _sums(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, dict) else value
-
-
-Sums = Annotated[tuple[SumLimit, ...], BeforeValidator(_sums)]
-
-
-class SharedLimit(_Model):
-    """A limit that several tools draw on together."""
-
-    tools: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
-    calls: Count | None = None
-    sum: Sums = ()
-
-    @field_validator("tools")
-    @classmethod
-    def _keys(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
-        keys = tuple(_tool_key(tool) for tool in tools)
-        if len(set(keys)) < len(keys):
-            raise Refusal("a tool stands twice in the list")
-        return keys
-
-    @model_validator(mode="after")
-    def _bounded(self) -> SharedLimit:
-        if self.calls is None and not self.sum:
-            raise Refusal("limits nothing; add calls or sum")
-        return self
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON."""
-        return {"tools": list(self.tools), "calls": self.calls, "sum": [limit.to_json() for limit in self.sum]}
-
-
-class GrantLimits(_Model):
-    """Limits of the whole grant: calls that ran, refusals before the session is suspended, and shared ones."""
-
-    calls: Count | None = None
-    denied: Count | None = None
-    shared: Annotated[tuple[SharedLimit, ...], BeforeValidator(_sums)] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON."""
-        return {"calls": self.calls, "denied": self.denied, "shared": [limit.to_json() for limit in self.shared]}
-
-
-class ClauseLimits(_Model):
-    """Limits of one clause."""
-
-    calls: Count | None = None
-    sum: Sums = ()
-
-    @field_validator("sum")
-    @classmethod
-    def _distinct(cls, sums: tuple[SumLimit, ...]) -> tuple[SumLimit, ...]:
-        if len({limit.argument for limit in sums}) < len(sums):
-            raise Refusal("an argument has two sums")
-        return sums
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON."""
-        return {"calls": self.calls, "sum": [limit.to_json() for limit in self.sum]}
-
-
-class Delegation(_Model):
-    """How often the grant may be handed on, narrower each time, and whether its own holder may use it."""
-
-    depth: Annotated[int, _open("integer"), Field(ge=0, le=100)] = 0
-    may_use: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON."""
-        return {"depth": self.depth, "may_use": self.may_use}
-
-
-class Approval(_Model):
-    """Who has to approve each call of the clause, why, and how long their answer may take and holds."""
-
-    by: Annotated[tuple[By, ...], BeforeValidator(_one_or_more)] = Field(min_length=1)
-    reason: Text | None = None
-    expires_in: Span = DEFAULT_APPROVAL_WINDOW
-    count: Count = 1
-
-    @field_validator("count")
-    @classmethod
-    def _single(cls, count: int) -> int:
-        if count != 1:
-            raise Refusal("this version takes one approval a call; leave count out, or write 1")
-        return count
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical JSON."""
-        return {
-            "by": list(self.by),
-            "reason": self.reason,
-            "expires_in": show_span(self.expires_in),
-            "count": self.count,
-        }
-
 
 def _constraints(value: Any, info: ValidationInfo) -> dict[str, Constraint]:
     if not isinstance(value, Mapping) or isinstance(value, Slot):
         raise Refusal(f"got {show(value)}, expected a mapping of argument to constraint")
-    reader = _reader(info)
+    reader = reader_of(info)
     return {name: reader.constraint(node, name) for name, node in value.items()}
 
 
@@ -262,7 +68,7 @@ def _resources(value: Any) -> Any:
     return tuple(found)
 
 
-class Clause(_Model):
+class Clause(Model):
     """One alternative under a tool. A call must satisfy one clause whole."""
 
     name: str = ONLY
@@ -326,20 +132,13 @@ def _never_negative(bound: Constraint) -> bool:
     return values is not None and all(value >= 0 for value in values)
 
 
-def _tool_key(text: Any) -> str:
-    try:
-        return grant_tool_key(text)
-    except GrantError as error:
-        raise Refusal(str(error)) from None
-
-
 def _bindings(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, Mapping):
         raise Refusal(f"got {show(value)}, expected a mapping of name to value")
     found: dict[str, Any] = {}
     for name, bound in value.items():
         check_name(name)
-        bound = from_json(bound) if _reader(info).mode == "canonical" else fill(bound)
+        bound = from_json(bound) if reader_of(info).mode == "canonical" else fill(bound)
         if not isinstance(bound, Slot | str | int | float | bool) or bound == "":
             raise Refusal(f"got {show(bound)}, expected one string, number or boolean", name)
         if isinstance(bound, str):
@@ -354,14 +153,14 @@ def _addresses(value: Any) -> Any:
     return tuple(value)
 
 
-class GrantDocument(_Model):
+class GrantDocument(Model):
     """A whole grant or template. `tools` maps each key to its clauses, in the order of the file."""
 
     template: str | None = None
     parameters: Mapping[str, Any] | None = None
     task: Text
-    principal: Annotated[str, _open("string")]
-    agent: Annotated[str, _open("string")]
+    principal: Annotated[str, open_to("string")]
+    agent: Annotated[str, open_to("string")]
     expires_in: Span | None = None
     not_before: Moment | None = None
     expires: Moment | None = None
@@ -400,7 +199,7 @@ class GrantDocument(_Model):
         found: dict[str, Any] = {}
         written: dict[str, str] = {}
         for text, node in tools.items():
-            key = _at(_tool_key, text)
+            key = _at(tool_key_of, text)
             if key in written:
                 raise Refusal(f"{written[key]!r} and {text!r} are the same tool, {key}; keep one of them", text)
             written[key] = text
@@ -430,9 +229,9 @@ class GrantDocument(_Model):
             raise Refusal("never ends; every grant expires: add `expires_in: 20m`, or `expires:` with a moment")
         if self.expires_in is not None and self.expires is not None:
             raise Refusal("`expires_in` and `expires` both say when it ends; keep one", "expires")
-        if isinstance(self.not_before, datetime) and isinstance(self.expires, datetime):
-            if self.not_before >= self.expires:
-                raise Refusal("ends before it begins", "expires")
+        window = (self.not_before, self.expires)
+        if all(isinstance(moment, datetime) for moment in window) and not window[0] < window[1]:  # type: ignore[operator]
+            raise Refusal("ends before it begins", "expires")
         for index, shared in enumerate(self.limits.shared):
             self._check_shared(shared, index)
         return self
@@ -485,18 +284,3 @@ def _clause_nodes(node: Any) -> Any:
     if isinstance(node, dict):
         return (node,)
     raise Refusal(f"got {show(node)}, expected a clause, a list of clauses, or any")
-
-
-__all__ = [
-    "ANY",
-    "SELF",
-    "Approval",
-    "Clause",
-    "ClauseLimits",
-    "Delegation",
-    "GrantDocument",
-    "GrantLimits",
-    "IssueRule",
-    "SharedLimit",
-    "SumLimit",
-]

@@ -139,7 +139,7 @@ def _known(name: str, slots: Mapping[str, Slot]) -> Slot:
 
 
 def _check_segment(text: str, found: re.Match[str], place: Place) -> None:
-    """A segment is whole: nothing else stands between its slashes. Elsewhere than in the known places, none may stand."""
+    """A segment is whole: nothing else stands between its slashes. Outside the known places none may stand."""
     if place == "whole":
         raise Refusal(
             f"{found[0]} inside longer text: a parameter stands for a whole value here, "

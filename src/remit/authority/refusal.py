@@ -5,8 +5,11 @@ from __future__ import annotations
 Path = tuple[str | int, ...]
 
 
-class Refusal(ValueError):  # noqa: N818 - it is caught where the line is known, and becomes a GrantError
-    """Raised by the readers of a grant's parts: one sentence, and where below the part it applies."""
+class Refusal(ValueError):
+    """Raised by the readers of a grant's parts: one sentence, and where below the part it applies.
+
+    It is caught where the line is known, and becomes a `GrantError` there.
+    """
 
     def __init__(self, sentence: str, *path: str | int) -> None:
         super().__init__(sentence)

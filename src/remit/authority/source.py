@@ -14,9 +14,10 @@ from typing import Any, Final
 import rfc8785
 from pydantic import ValidationError
 
+from remit.authority import limits
 from remit.authority.constraints import Constraint, Reader
 from remit.authority.literals import Slot, show, to_json
-from remit.authority.model import GrantDocument
+from remit.authority.model import Clause, GrantDocument
 from remit.authority.names import check_parameter_name, did_you_mean
 from remit.authority.placeholders import bind, names_in
 from remit.authority.refusal import Path as TreePath
@@ -264,22 +265,20 @@ def _written_path(loc: tuple[str | int, ...], tree: Any) -> TreePath:
 
 
 def _known_keys(path: TreePath) -> frozenset[str]:
-    from remit.authority import model
-
     if len(path) == 1:
         return _KEYS
     steps = [step for step in path if isinstance(step, str)]
     parent = steps[-2]
     owner: Any = {
-        "issue": model.IssueRule,
-        "delegation": model.Delegation,
-        "shared": model.SharedLimit,
-        "sum": model.SumLimit,
-        "approval": model.Approval,
+        "issue": limits.IssueRule,
+        "delegation": limits.Delegation,
+        "shared": limits.SharedLimit,
+        "sum": limits.SumLimit,
+        "approval": limits.Approval,
     }.get(parent)
     if parent == "limits":
-        owner = model.ClauseLimits if steps[0] == "tools" else model.GrantLimits
-    return frozenset((owner or model.Clause).model_fields)
+        owner = limits.ClauseLimits if steps[0] == "tools" else limits.GrantLimits
+    return frozenset((owner or Clause).model_fields)
 
 
 def _error(name: str, located: Located | None, refusals: Any) -> GrantError:

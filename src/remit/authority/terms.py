@@ -17,8 +17,9 @@ import rfc8785
 
 from remit.authority.constraints import Reader
 from remit.authority.durations import parse_moment, show_moment
+from remit.authority.limits import Delegation, GrantLimits, IssueRule
 from remit.authority.literals import from_json
-from remit.authority.model import Clause, Delegation, GrantDocument, GrantLimits, IssueRule
+from remit.authority.model import Clause, GrantDocument
 from remit.authority.refusal import Refusal
 from remit.authority.source import read_document
 from remit.errors import GrantError

@@ -91,4 +91,4 @@ def _parser(name: str) -> Parse:
     return parse
 
 
-WORDS: Final[dict[str, Parse]] = {name: _parser(name) for name in ("min", "max", "above", "below")}
+WORDS: Final[dict[str, Parse]] = {name: _parser(name) for name in ("min", "above", "max", "below")}
