@@ -38,7 +38,7 @@ _INVARIANTS: Final = _family(
         "I4": "A child grant never does what its parent cannot; every link is checked on each call.",
         "I5": "Identity comes from credentials; what is only said is a claim, and a conflict is refused.",
         "I6": "A decision is a pure function of recorded inputs.",
-        "I7": "An intent that a dead writer left becomes unknown, by writers only; a late outcome supersedes.",
+        "I7": "An intent left by a dead writer becomes unknown, by writers only; a late outcome supersedes.",
         "I8": "Issuers, approvers, reviewers and configuration changes are recorded in the agents' ledger.",
         "I9": "A decision, verdict or checkpoint is never edited; a later record supersedes it.",
         "I10": "One call runs once, however often a framework re-enters.",

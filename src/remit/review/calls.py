@@ -1,0 +1,173 @@
+"""The calls of a session as its records tell them, and the sentence that sums them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from remit.store.tables import CallRow
+
+if TYPE_CHECKING:
+    from remit.deployment import Deployment
+    from remit.ledger import Record
+
+RAN: Final = frozenset({"running", "ok", "tool_error", "exception", "cancelled", "pending", "unknown"})
+"""States in which the tool body was, or may have been, entered."""
+
+REPEATS: Final = frozenset({"already_executed", "outcome_unknown", "call_conflict", "evidence_unavailable"})
+"""Refusals that say nothing about authority: the call was within or outside, but could not be run (again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLine:
+    """One call. `arguments`, `accesses` and `reason` are None once they were erased."""
+
+    number: int
+    id: str
+    time: str
+    tool: str
+    state: str
+    effect: str
+    code: str | None
+    rule: str | None
+    clause: str | None
+    arguments: Mapping[str, Any] | None
+    accesses: tuple[str, ...] | None
+    reason: str | None
+    error: str | None
+    duration_us: int | None
+    unbounded: tuple[str, ...]
+    enforced: bool
+    approval_id: str | None
+    parent: str | None
+    replayed: int
+
+    @property
+    def ran(self) -> bool:
+        """Whether the tool body was, or may have been, entered."""
+        return self.state in RAN
+
+    @property
+    def outside(self) -> bool:
+        """Whether this was an attempt outside the authority given."""
+        return self.effect == "deny" and self.code not in REPEATS
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {
+            "number": self.number,
+            "call": self.id,
+            "time": self.time,
+            "tool": self.tool,
+            "state": self.state,
+            "decision": {"effect": self.effect, "code": self.code, "rule": self.rule, "clause": self.clause},
+            "enforced": self.enforced,
+            "arguments": dict(self.arguments) if self.arguments is not None else None,
+            "accesses": list(self.accesses) if self.accesses is not None else None,
+            "reason": self.reason,
+            "error": self.error,
+            "duration_us": self.duration_us,
+            "unbounded": list(self.unbounded),
+            "approval": self.approval_id,
+            "parent": self.parent,
+            "replayed": self.replayed,
+        }
+
+
+def summarise(calls: Iterable[CallLine]) -> str:
+    """What these calls came to, in words: what happened before what it means."""
+    calls = tuple(calls)
+    ran = [call for call in calls if call.ran]
+    outside_ran = [call for call in ran if call.effect == "deny"]
+    blocked = sum(1 for call in calls if call.outside and not call.ran)
+    tried, was = f"{blocked} {_plural('attempt', blocked)} outside", "was" if blocked == 1 else "were"
+    if not calls:
+        found = "Nothing was called."
+    elif not ran:
+        found = f"Nothing ran; {tried} the authority given {was} blocked." if blocked else "Nothing ran."
+    elif outside_ran:
+        count = len(outside_ran)
+        found = f"{count} {_plural('call', count)} ran outside the authority given (observed, not enforced)"
+        found += f"; {tried} it {was} blocked." if blocked else "."
+    else:
+        found = "Everything that ran was within the authority given; "
+        found += f"{tried} it {was} blocked." if blocked else "nothing outside it was attempted."
+    return " ".join([found, *_still_open(calls)])
+
+
+def _still_open(calls: tuple[CallLine, ...]) -> list[str]:
+    counts = {
+        "unknown": "{n} {call} began and nobody knows how {it} ended.",
+        "running": "{n} {call} {is_} still running.",
+        "pending": "{n} {call} {wait} for a continuation.",
+        "ask": "{n} {call} {wait} for a person's approval.",
+    }
+    sentences = []
+    for state, sentence in counts.items():
+        found = sum(1 for call in calls if call.state == state and call.code != "approval_refused")
+        if found:
+            one = found == 1
+            words = {"call": _plural("call", found), "it": "it" if one else "they"}
+            words |= {"is_": "is" if one else "are", "wait": "waits" if one else "wait"}
+            sentences.append(sentence.format(n=found, **words))
+    return sentences
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+BEGINNINGS: Final = ("call.intent", "call.denied", "approval.requested")
+ENDINGS: Final = ("call.outcome", "call.resolved")
+
+
+def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
+    """Every call of a session, numbered in the order of the ledger."""
+    query = select(CallRow).where(CallRow.session_id == session_id)
+    rows = {row["id"]: row for row in deployment.ledger.read().mappings(query)}
+    begun: dict[str, Record] = {}
+    ended: dict[str, Record] = {}
+    replayed: dict[str, int] = {}
+    for record in deployment.ledger.records(session=session_id):
+        call_id = record.data.get("call")
+        if record.type in BEGINNINGS:
+            begun[call_id] = record  # the intent of a call that was asked about takes the question's place
+        elif record.type in ENDINGS:
+            ended[call_id] = record
+        elif record.type == "call.replayed":
+            replayed[call_id] = replayed.get(call_id, 0) + 1
+    return tuple(
+        _line(number, rows[call_id], record, ended.get(call_id), replayed.get(call_id, 0))
+        for number, (call_id, record) in enumerate(begun.items(), start=1)
+    )
+
+
+def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | None, replayed: int) -> CallLine:
+    said = begun.disclosed() or {}
+    came_to = (ended.disclosed() or {}) if ended is not None else {}
+    decision = begun.data["decision"]
+    accesses = said.get("accesses", ()) if said else None
+    return CallLine(
+        number=number,
+        id=row["id"],
+        time=begun.time,
+        tool=row["tool"],
+        state=row["state"],
+        effect=decision["effect"],
+        code=row["code"] or decision["code"],
+        rule=decision["rule"],
+        clause=decision["clause"],
+        arguments=said.get("arguments"),
+        accesses=tuple(accesses) if accesses is not None else None,
+        reason=said.get("reason"),
+        error=came_to.get("error"),
+        duration_us=ended.data.get("duration_us") if ended is not None else None,
+        unbounded=tuple(begun.data.get("unbounded", ())),
+        enforced=bool(decision.get("enforced", True)),
+        approval_id=begun.data.get("approval"),
+        parent=begun.data.get("parent"),
+        replayed=replayed,
+    )
