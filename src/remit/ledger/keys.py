@@ -1,0 +1,176 @@
+"""A ledger's home: its keys, and the pin that says from outside the database which log this is and how far it got.
+
+```
+log.key     Ed25519 private key (PKCS#8 PEM) that signs checkpoints
+kek.key     32 bytes that wrap record keys; destroying it erases every payload
+index.key   32 bytes that key call identities, content digests and the index of touched resources
+pin.json    {"origin", "vkey", "size", "root"}: the trust root of every open and verify, and the last head seen
+locks/      commit.lock, pin.lock, create.lock, one lease per writer
+```
+
+Files are 0600 and appear whole. `pin.json` is written last: its presence says that the ledger was created.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from remit.errors import UsageError, VerificationError
+from remit.ledger import files
+from remit.ledger.merkle import EMPTY_ROOT
+from remit.ledger.notes import Signer, Verifier, require_name
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Which log this is, and the last head of it that was seen here."""
+
+    verifier: Verifier
+    size: int
+    root: bytes
+
+    def to_json(self) -> bytes:
+        """The pin as it lies in `pin.json`."""
+        content = {
+            "origin": self.verifier.name,
+            "vkey": self.verifier.vkey,
+            "size": self.size,
+            "root": self.root.hex(),
+        }
+        return json.dumps(content, indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, content: bytes, path: Path) -> Pin:
+        """Read a pin. Raises `VerificationError` naming the file when it is damaged."""
+        try:
+            found: dict[str, Any] = json.loads(content)
+            verifier = Verifier.parse(found["vkey"])
+            pin = cls(verifier, int(found["size"]), bytes.fromhex(found["root"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise VerificationError(f"the pin {path} is damaged: {error}") from error
+        if found["origin"] != verifier.name or pin.size < 0 or len(pin.root) != 32:
+            raise VerificationError(f"the pin {path} is damaged: origin, size or root do not fit its key")
+        return pin
+
+
+class Home:
+    """The folder that holds a ledger's keys, pin and locks, apart from the database."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.locks = path / "locks"
+        self._index_key: bytes | None = None
+
+    @property
+    def commit_lock(self) -> Path:
+        """Held around every transaction that writes, and while a connection that could checkpoint closes."""
+        return self.locks / "commit.lock"
+
+    # -- making
+
+    def create(self, origin: str | None) -> None:
+        """Make keys where there are none. The pin is not written yet: see `pin_new`."""
+        files.make_folder(self.path)
+        files.make_folder(self.locks)
+        key = Ed25519PrivateKey.generate()
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        files.write_new(self.path / "log.key", pem)
+        files.write_new(self.path / "kek.key", os.urandom(32))
+        files.write_new(self.path / "index.key", os.urandom(32))
+        if origin is not None:
+            require_name(origin)
+
+    def pin_new(self, origin: str | None) -> Pin:
+        """Pin a ledger that has no record yet under `origin`, or under a name of its own."""
+        name = origin or f"remit.local/{uuid.uuid4()}"
+        signer = Signer(name, self._log_key())
+        pin = Pin(signer.verifier, 0, EMPTY_ROOT)
+        if not files.write_new(self._pin_path, pin.to_json()):
+            raise UsageError(f"a ledger was created in {self.path} before; open it instead")
+        return pin
+
+    @property
+    def created(self) -> bool:
+        """Whether a ledger was created here: its pin exists."""
+        return self._pin_path.exists()
+
+    # -- keys
+
+    def signer(self, verifier: Verifier) -> Signer:
+        """The log's signing key. Raises `VerificationError` when it is not the one that was pinned."""
+        signer = Signer(verifier.name, self._log_key())
+        if signer.verifier != verifier:
+            raise VerificationError(f"the key in {self.path / 'log.key'} is not the one that {self._pin_path} pins")
+        return signer
+
+    def _log_key(self) -> Ed25519PrivateKey:
+        path = self.path / "log.key"
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read the log key {path}: {error}") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise UsageError(f"{path} is not an Ed25519 private key")
+        return key
+
+    def key_encryption_key(self) -> bytes | None:
+        """The key that wraps record keys; None when it is not here (destroyed, or held by somebody else)."""
+        path = self.path / "kek.key"
+        return self._secret(path) if path.exists() else None
+
+    def keyed(self, *parts: str | bytes) -> str:
+        """HMAC-SHA-256 under the index key over length-prefixed parts, in hex."""
+        if self._index_key is None:
+            self._index_key = self._secret(self.path / "index.key")
+        message = b"".join(
+            b"%d:%b" % (len(raw), raw) for raw in (part.encode() if isinstance(part, str) else part for part in parts)
+        )
+        return hmac.digest(self._index_key, message, "sha256").hex()
+
+    def _secret(self, path: Path) -> bytes:
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read the key {path}: {error.strerror}") from error
+        if len(raw) != 32:
+            raise UsageError(f"{path} holds {len(raw)} bytes; expected a key of 32")
+        return raw
+
+    # -- the pin
+
+    @property
+    def _pin_path(self) -> Path:
+        return self.path / "pin.json"
+
+    def pin(self) -> Pin:
+        """The pin. Raises `VerificationError` when it is missing or damaged: without it there is no trust root."""
+        try:
+            content = self._pin_path.read_bytes()
+        except FileNotFoundError:
+            raise VerificationError(
+                f"no pin at {self._pin_path}: nothing outside the database says which log this is. "
+                "Restore the file, or give the home that the ledger was created with"
+            ) from None
+        except OSError as error:
+            raise VerificationError(f"cannot read the pin {self._pin_path}: {error.strerror}") from error
+        return Pin.from_json(content, self._pin_path)
+
+    def advance_pin(self, size: int, root: bytes) -> None:
+        """Remember a later head. An earlier one, or a home that cannot be written, changes nothing."""
+        if size <= self.pin().size or not os.access(self.path, os.W_OK):
+            return
+        with files.locked(self.locks / "pin.lock"):
+            pin = self.pin()
+            if size > pin.size:
+                files.replace(self._pin_path, Pin(pin.verifier, size, root).to_json())

@@ -1,0 +1,108 @@
+"""What a job, or a batch of jobs, has written and the database does not have yet."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from remit.store.shapes import SHAPES, Row, Shape, insert_all
+
+_RECORD = SHAPES["record"]
+_LEAF = SHAPES["leaf"]
+_PAYLOAD = SHAPES["payload"]
+_ARTEFACT = SHAPES["artefact"]
+
+Key = tuple[str, str]
+
+
+class Changed:
+    """A row of a read model as it is now, and what of it is not stored yet."""
+
+    __slots__ = ("columns", "fresh", "row", "shape")
+
+    def __init__(self, shape: Shape, row: Row, fresh: bool) -> None:
+        self.shape = shape
+        self.row = row
+        self.fresh = fresh
+        self.columns: set[str] = set()
+
+
+class Pending:
+    """Rows to insert, and read-model rows to insert or update, in the order in which they came."""
+
+    __slots__ = ("artefacts", "erased", "hashes", "leaves", "payloads", "records", "rows", "size")
+
+    def __init__(self) -> None:
+        self.hashes: list[bytes] = []
+        self.records: list[tuple[Any, ...]] = []
+        self.leaves: list[tuple[int, int]] = []
+        self.payloads: list[tuple[str, bytes, bytes]] = []
+        self.artefacts: dict[str, tuple[str, str, bytes]] = {}
+        self.rows: dict[Key, Changed] = {}
+        self.erased: list[str] = []
+        self.size = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was put or appended, written out or not."""
+        return not (self.hashes or self.rows or self.artefacts or self.erased)
+
+    def absorb(self, other: Pending) -> None:
+        """Take over what a job has written."""
+        self.hashes += other.hashes
+        self.records += other.records
+        self.leaves += other.leaves
+        self.payloads += other.payloads
+        self.artefacts.update(other.artefacts)
+        self.erased += other.erased
+        self.size += other.size
+        rows = self.rows
+        for key, changed in other.rows.items():
+            earlier = rows.get(key)
+            if earlier is not None:
+                changed.fresh = earlier.fresh
+                changed.columns |= earlier.columns
+            rows[key] = changed
+
+    def leaf(self, record_id: str) -> tuple[int, bytes] | None:
+        """Index and bytes of a record that waits to be written."""
+        for row in self.records:
+            if row[1] == record_id:
+                return row[0], row[-1]
+        return None
+
+    def flush(self, cursor: sqlite3.Cursor) -> None:
+        """Write everything into the open transaction. Hashes and rows stay known, as written."""
+        execute = cursor.execute
+        if self.records:
+            insert_all(execute, _RECORD, self.records)
+            insert_all(execute, _LEAF, self.leaves)
+        if self.payloads:
+            insert_all(execute, _PAYLOAD, self.payloads)
+        if self.artefacts:
+            insert_all(execute, _ARTEFACT, list(self.artefacts.values()))
+        if self.erased:
+            cursor.executemany(
+                "UPDATE payload SET ciphertext = NULL, wrapped_key = NULL WHERE record_id = ?",
+                [(record,) for record in self.erased],
+            )
+        if self.rows:
+            self._flush_rows(cursor)
+        self.records, self.leaves, self.payloads, self.artefacts, self.erased = [], [], [], {}, []
+
+    def _flush_rows(self, cursor: sqlite3.Cursor) -> None:
+        inserts: dict[Shape, list[tuple[Any, ...]]] = {}
+        updates: dict[tuple[Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        for (_, key), changed in self.rows.items():
+            shape = changed.shape
+            if changed.fresh:
+                inserts.setdefault(shape, []).append(shape.stored(changed.row, shape.columns))
+            elif changed.columns:
+                names = tuple(sorted(changed.columns))
+                updates.setdefault((shape, names), []).append((*shape.stored(changed.row, names), key))
+            changed.fresh, changed.columns = False, set()
+        # Updates first: one may give up the unique value that an insert takes.
+        for (shape, names), rows in updates.items():
+            cursor.executemany(shape.update(names), rows)
+        for shape, rows in inserts.items():
+            insert_all(cursor.execute, shape, rows)

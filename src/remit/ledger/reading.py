@@ -1,0 +1,227 @@
+"""Reading the ledger: records, artefacts, queries. Connections here cannot write, and reading never recovers anything."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Select, select
+from sqlalchemy import Row as SqlRow
+from sqlalchemy.exc import SQLAlchemyError
+
+from remit.errors import UsageError, VerificationError
+from remit.ledger.payload import Sealer
+from remit.store.engine import reading_engine
+from remit.store.tables import ArtefactRow, LeafRow, PayloadRow, RecordRow
+
+CHUNK: Final = 500
+"""Records that are read at once."""
+
+
+class Record:
+    """One record of the log. `body` are its exact bytes; everything else is read from them."""
+
+    __slots__ = ("_parsed", "_reader", "body", "index")
+
+    def __init__(self, index: int, body: bytes, reader: Reader) -> None:
+        self.index = index
+        self.body = body
+        self._reader = reader
+        self._parsed: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Record {self.index} {self.type} {self.id}>"
+
+    @property
+    def leaf(self) -> Mapping[str, Any]:
+        """The whole leaf, parsed."""
+        if self._parsed is None:
+            self._parsed = orjson.loads(self.body)
+        return self._parsed
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return str(self.leaf["id"])
+
+    @property
+    def type(self) -> str:
+        """One of `remit.ledger.records.RECORD_TYPES`."""
+        return str(self.leaf["type"])
+
+    @property
+    def time(self) -> str:
+        """Wall time of the writer, RFC 3339 in UTC."""
+        return str(self.leaf["time"])
+
+    @property
+    def at(self) -> datetime:
+        """`time` as a datetime."""
+        return datetime.fromisoformat(self.time)
+
+    @property
+    def session(self) -> str | None:
+        """The session that the record belongs to, if any."""
+        return self.leaf.get("session")
+
+    @property
+    def writer(self) -> str:
+        """The writer that appended it."""
+        return str(self.leaf["writer"])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the leaf says in clear."""
+        found: dict[str, Any] = self.leaf["data"]
+        return found
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """What the leaf commits to: name → commitment, count, each."""
+        found: dict[str, Any] = self.leaf.get("private", {})
+        return found
+
+    def disclosed(self) -> dict[str, Any] | None:
+        """The private values in their encoding (`remit.ledger.values`), checked against the commitments.
+
+        None when they were erased or their key is not here. Raises `VerificationError` when they were changed.
+        """
+        if not self.private:
+            return {}
+        return self._reader.payload(self.id, self.private)
+
+
+class Reader:
+    """Connections for reading. Each thread that reads has one to itself while it reads."""
+
+    def __init__(self, database: Path, sealer: Sealer | None) -> None:
+        self._database = database
+        self._engine = reading_engine(database)
+        self._sealer = sealer
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._active = 0
+        self._changed = threading.Condition(self._lock)
+        self._paused = False
+
+    # -- connections
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for the block. Raises `UsageError` when the database cannot be read at all."""
+        with self._changed:
+            while self._paused:
+                self._changed.wait()
+            found = self._idle.pop() if self._idle else None
+            self._active += 1
+        try:
+            if found is None:
+                found = self._engine.connect()
+            yield found
+        except SQLAlchemyError as error:
+            if found is not None:
+                found.close()
+                found = None
+            raise UsageError(f"cannot read the ledger at {self._database}: {_first_line(error)}") from error
+        finally:
+            with self._changed:
+                self._active -= 1
+                if found is not None:
+                    self._idle.append(found)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close what is idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    # -- queries
+
+    def rows(self, query: Select[Any]) -> Sequence[SqlRow[Any]]:
+        """All rows of a query."""
+        with self.connection() as connection:
+            return connection.execute(query).all()
+
+    def mappings(self, query: Select[Any]) -> list[dict[str, Any]]:
+        """All rows of a query as dicts by column name."""
+        with self.connection() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    # -- records
+
+    def records(
+        self, *, session: str | None = None, types: Iterable[str] | None = None, start: int = 0
+    ) -> Iterator[Record]:
+        """Records in the log's order from index `start` on."""
+        query = select(LeafRow.idx, RecordRow.body).join(RecordRow, RecordRow.rid == LeafRow.rid)  # type: ignore[arg-type]
+        if session is not None:
+            query = query.where(RecordRow.session == session)
+        if types is not None:
+            query = query.where(RecordRow.type.in_(list(types)))  # type: ignore[attr-defined]
+        query = query.order_by(LeafRow.idx).limit(CHUNK)
+        while True:
+            found = self.rows(query.where(LeafRow.idx >= start))  # type: ignore[operator]
+            for index, body in found:
+                yield Record(index, body, self)
+            if len(found) < CHUNK:
+                return
+            start = found[-1][0] + 1
+
+    def record(self, record_id: str) -> Record | None:
+        """One record by its id."""
+        query = select(LeafRow.idx, RecordRow.body).join(RecordRow, RecordRow.rid == LeafRow.rid)  # type: ignore[arg-type]
+        found = self.rows(query.where(RecordRow.id == record_id))
+        return Record(found[0][0], found[0][1], self) if found else None
+
+    def artefact(self, digest: str) -> bytes:
+        """Content by its digest. Raises `UsageError` when it is not in the ledger."""
+        found = self.rows(select(ArtefactRow.content).where(ArtefactRow.digest == digest))
+        if not found:
+            raise UsageError(f"no artefact {digest} is in this ledger")
+        content: bytes = found[0][0]
+        return content
+
+    def payload(self, record_id: str, commitments: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The private values of a record; None when erased, or when this process has no key for them."""
+        query = select(PayloadRow.ciphertext, PayloadRow.wrapped_key).where(PayloadRow.record_id == record_id)
+        found = self.rows(query)
+        if not found:
+            raise VerificationError(f"the payload of record {record_id} is missing, and not as erasing leaves it")
+        ciphertext, wrapped_key = found[0]
+        if wrapped_key is None or ciphertext is None or self._sealer is None:
+            return None
+        return self._sealer.open(record_id, commitments, ciphertext, wrapped_key)
+
+    # -- forks
+
+    def before_fork(self) -> None:
+        """Wait until nobody reads, and close every connection."""
+        with self._changed:
+            self._paused = True
+            self._changed.wait_for(lambda: self._active == 0, timeout=10.0)
+        self.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Let readers go on."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
+
+    def after_fork_in_child(self) -> None:
+        """Nobody reads here yet."""
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._idle, self._active, self._paused = [], 0, False
+        self._engine = reading_engine(self._database)
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).splitlines()[0] if str(cause) else type(cause).__name__

@@ -1,0 +1,180 @@
+"""What a job sees: one all-or-nothing step within the transaction of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Row as SqlRow
+from sqlalchemy import Select
+
+from remit.errors import UsageError
+from remit.ids import new_id
+from remit.ledger.chain import Chain
+from remit.ledger.merkle import leaf_hash
+from remit.ledger.pending import Changed, Pending
+from remit.ledger.records import Draft, build_leaf
+from remit.store.shapes import Row, shape_of, text_time
+
+if TYPE_CHECKING:
+    from remit.ledger.batch import Batch
+
+
+class Appended(NamedTuple):
+    """Where a record came to lie. `time` is the record's, RFC 3339 text."""
+
+    index: int
+    id: str
+    time: str
+
+
+class Txn:
+    """Everything a job reads and writes. It lives in the writer's thread and ends with the job.
+
+    When the job raises, nothing of it remains, and its neighbours in the batch commit.
+    """
+
+    __slots__ = ("_batch", "_chain", "_fresh_artefacts", "_own", "_saved", "_time", "now", "writer")
+
+    def __init__(self, batch: Batch, chain: Chain, now: datetime) -> None:
+        self.now = now
+        self.writer = chain.writer
+        self._batch = batch
+        self._chain = chain
+        self._time = text_time(now)
+        self._own = Pending()
+        self._fresh_artefacts: list[str] = []
+        self._saved = False
+
+    # -- evidence
+
+    def append(self, draft: Draft) -> Appended:
+        """Put a record at the end of the log. Raises `Unrepresentable` when the leaf would be too large."""
+        chain = self._chain
+        if not chain.started:
+            chain.started = True
+            self._start()
+        return self._append(draft)
+
+    def _append(self, draft: Draft) -> Appended:
+        chain, own = self._chain, self._own
+        index = self._batch.size + len(own.hashes)
+        session = draft.session
+        sseq = chain.place(session, self._batch.cursor) if session is not None else None
+        wseq = chain.wseq
+        body = build_leaf(
+            draft,
+            time=self._time,
+            mono=chain.mono(),
+            writer=self.writer,
+            wseq=wseq,
+            prev=chain.prev,
+            sseq=sseq,
+            artefacts=self._fresh_artefacts,
+        )
+        self._fresh_artefacts = []
+        leaf = leaf_hash(body)
+        own.records.append((index, draft.id, self.writer, wseq, session, sseq, draft.type, self._time, body))
+        own.leaves.append((index, index))
+        own.hashes.append(leaf)
+        own.size += len(body)
+        if draft.ciphertext is not None and draft.wrapped_key is not None:
+            own.payloads.append((draft.id, draft.ciphertext, draft.wrapped_key))
+            own.size += len(draft.ciphertext)
+        chain.advance(leaf, self.now, session, sseq)
+        return Appended(index, draft.id, self._time)
+
+    def _start(self) -> None:
+        """The writer's first record of all: which process this is."""
+        artefacts, self._fresh_artefacts = self._fresh_artefacts, []
+        process = self._chain.process
+        self._append(Draft(new_id("r"), "recorder.started", None, self._chain.describe()))
+        self._fresh_artefacts = artefacts
+        self.put(
+            "writer",
+            self.writer,
+            state="running",
+            host=process.host,
+            pid=process.pid,
+            pid_namespace=process.pid_namespace,
+            boot_id=process.boot_id,
+            process_start=process.start,
+            started=self.now,
+        )
+
+    def artefact(self, content: bytes, media_type: str) -> str:
+        """Keep content under its digest, `sha256:…`, once. The record that is appended next makes the log cover it."""
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        if digest not in self._own.artefacts and not self._batch.has_artefact(digest):
+            self._own.artefacts[digest] = (digest, media_type, content)
+            self._own.size += len(content)
+            self._fresh_artefacts.append(digest)
+        return digest
+
+    def erase(self, record_ids: Sequence[str]) -> None:
+        """Destroy the keys and ciphertexts of these records.
+
+        The job has to append `evidence.erased` with `records` naming them, or the ledger no longer verifies.
+        """
+        self._own.erased.extend(record_ids)
+
+    def bury(self, writer: str) -> bool:
+        """Note that a dead writer has been dealt with; False when somebody else did so before."""
+        row = self.get("writer", writer)
+        if row is None or row["state"] != "running":
+            return False
+        self.put("writer", writer, state="buried", stopped=self.now)
+        return True
+
+    def leaf(self, record_id: str) -> tuple[int, bytes] | None:
+        """Index and bytes of a record, those of this very transaction included; None when there is none."""
+        return self._own.leaf(record_id) or self._batch.leaf(record_id)
+
+    # -- read models
+
+    def get(self, table: str, key: str) -> Row | None:
+        """A row by its key, as this transaction sees it; None when there is none. Changing the dict changes nothing."""
+        changed = self._own.rows.get((table, key))
+        row = changed.row if changed is not None else self._batch.row(table, key)
+        return dict(row) if row is not None else None
+
+    def put(self, table: str, key: str, **values: Any) -> None:
+        """Set columns of a row, which is made where there is none (other columns NULL). Times may be `datetime`."""
+        place = (table, key)
+        changed = self._own.rows.get(place)
+        if changed is None:
+            shape = shape_of(table)
+            found = self._batch.row(table, key)
+            row = {**shape.blank, shape.key: key} if found is None else dict(found)
+            changed = Changed(shape, row, found is None)
+            self._own.rows[place] = changed
+        changed.shape.check(values)
+        changed.row.update(changed.shape.normal(values))
+        changed.columns.update(values)
+
+    def rows(self, select: Select[Any]) -> Sequence[SqlRow[Any]]:
+        """Rows of a query that sees what this transaction has written. Slow: it writes everything out first."""
+        self._batch.flush()
+        if not self._own.empty:
+            if not self._saved:
+                self._batch.save()
+                self._saved = True
+            self._own.flush(self._batch.cursor)
+        return self._batch.query(select)
+
+    # -- the end, called by the batch
+
+    def finish(self) -> Pending:
+        """What is left to write. Raises `UsageError` for an artefact that no record covers."""
+        if self._fresh_artefacts:
+            raise UsageError("a job stored an artefact and appended no record after it, so the log would not cover it")
+        if self._saved:
+            self._batch.release()
+        return self._own
+
+    def discard(self) -> None:
+        """Take back what was written out early."""
+        if self._saved:
+            self._batch.back_to_save()

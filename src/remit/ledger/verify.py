@@ -1,0 +1,366 @@
+"""Recomputing a whole ledger, trusting nothing but the pin.
+
+```
+(1) pin         which log this is, by which key it signs, and the last head seen; never read from the database
+(2) schema      the tables are there
+(3) leaves      indexes 0, 1, 2 … each with its record; the columns beside a body say what the body says
+(4) records     of a known type and version, with what that type must say
+(5) writers     each writer's records count 0, 1, 2 …, name the hash of the one before, and never go back in time
+(6) sessions    each (session, writer) counts 0, 1, 2 …; `session.closed` names the last of every writer
+(7) heads       every checkpoint is signed by the pinned key and holds the root of as many leaves as it says
+(8) coverage    the newest checkpoint covers every record; the head that writers go on from is the same
+(9) artefacts   digests are right; each is named by exactly one record, and none that is named is missing
+(10) payloads   open with their own key and hold what the leaf commits to, or were erased by a record that says so
+(11) pin        the head last seen is one of the heads here, so that nothing was taken back since
+```
+
+Any difference raises `VerificationError`, with the index of the record where there is one. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from remit.errors import VerificationError
+from remit.ledger.keys import Pin
+from remit.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from remit.ledger.notes import Checkpoint, open_checkpoint
+from remit.ledger.payload import Sealer
+from remit.ledger.records import parse_leaf
+from remit.store.engine import reading_engine
+
+Progress = Callable[[int, int], object]
+
+REQUIRED_TABLES: Final = ("artefact", "checkpoint", "head", "leaf", "payload", "record", "writer")
+
+PROGRESS_EVERY: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was recomputed and found whole: how many records, heads, writers and sessions, under which root.
+
+    `erased` counts records whose text was destroyed on purpose, `pinned_size` is the head that was known before.
+    `payloads_opened` is False when the key for payloads was not here, so that only their presence was checked.
+    """
+
+    size: int
+    root: bytes
+    checkpoints: int
+    writers: int
+    sessions: int
+    erased: int
+    pinned_size: int
+    payloads_opened: bool
+
+
+@dataclass(slots=True)
+class _Writer:
+    """What is known of a writer so far."""
+
+    count: int = 0
+    prev: str = ""
+    time: str = ""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the records said, for the steps after them."""
+
+    frontier: Frontier = field(default_factory=Frontier)
+    writers: dict[str, _Writer] = field(default_factory=dict)
+    sessions: dict[str, dict[str, int]] = field(default_factory=dict)
+    artefacts: dict[str, int] = field(default_factory=dict)
+    private: dict[str, int] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
+    checkpoints: int = 0
+    root: bytes = EMPTY_ROOT
+    pinned_seen: bool = False
+
+
+def verify(database: Path, pin: Pin, sealer: Sealer | None, progress: Progress | None = None) -> Verified:
+    """Recompute everything; see the module's docstring for the steps. Raises `VerificationError`."""
+    with _snapshot(database) as cursor:
+        found = _Found(pinned_seen=pin.size == 0)  # (1) the pin is the caller's
+        _require_tables(cursor, database)  # (2)
+        [total] = _one(cursor, "SELECT count(*) FROM leaf")
+        heads = _Heads(cursor, pin)
+        for index, row in enumerate(_records(cursor)):  # (3)
+            _check_record(index, row, found)  # (4), (5), (6)
+            heads.reached(found)  # (7)
+            if progress is not None and index % PROGRESS_EVERY == 0:
+                progress(index, total)
+        _check_coverage(cursor, found, heads)  # (8)
+        _check_artefacts(cursor, found)  # (9)
+        erased = _check_payloads(cursor, found, sealer)  # (10)
+        if not found.pinned_seen:  # (11)
+            raise VerificationError(
+                f"the head of {pin.size} records that was seen before is not in this ledger of {found.frontier.size}: "
+                "records were taken back, or this is another ledger",
+                index=min(pin.size, found.frontier.size),
+            )
+        if progress is not None:
+            progress(total, total)
+        return Verified(
+            size=found.frontier.size,
+            root=found.root,
+            checkpoints=found.checkpoints,
+            writers=len(found.writers),
+            sessions=len(found.sessions),
+            erased=erased,
+            pinned_size=pin.size,
+            payloads_opened=sealer is not None,
+        )
+
+
+def check_pin(database: Path, pin: Pin) -> None:
+    """The quick check of every open: the newest head is signed by the pinned key, and the last head seen is there.
+
+    Raises `VerificationError`.
+    """
+    with _snapshot(database) as cursor:
+        _require_tables(cursor, database)
+        [size] = _one(cursor, "SELECT count(*) FROM (SELECT 1 FROM checkpoint LIMIT 1)")
+        if size:
+            newest, note = _one(cursor, "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+            _open(newest, note, pin)
+        if pin.size == 0:
+            return
+        row = cursor.execute("SELECT size, note FROM checkpoint WHERE size = ?", (pin.size,)).fetchone()
+        if row is None or _open(*row, pin).root != pin.root:
+            raise VerificationError(
+                f"the ledger at {database} does not hold the head of {pin.size} records that was seen before: "
+                "records were taken back or changed, or this is another ledger; run `remit verify`",
+                index=pin.size,
+            )
+
+
+@contextmanager
+def _snapshot(database: Path) -> Iterator[sqlite3.Cursor]:
+    """One unchanging view of the database. Whatever SQLite cannot read becomes a `VerificationError`."""
+    if not database.exists():
+        raise VerificationError(f"there is no ledger at {database}")
+    try:
+        with reading_engine(database).connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            with closing(driver.cursor()) as cursor:
+                cursor.execute("BEGIN")
+                try:
+                    yield cursor
+                finally:
+                    cursor.execute("ROLLBACK")
+    except (sqlite3.Error, SQLAlchemyError, OverflowError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise VerificationError(f"the ledger at {database} cannot be read as one: {cause}") from error
+
+
+def _require_tables(cursor: sqlite3.Cursor, database: Path) -> None:
+    there = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    missing = sorted(set(REQUIRED_TABLES) - there)
+    if missing:
+        raise VerificationError(f"{database} lacks the tables {', '.join(missing)}: it is no ledger, or was damaged")
+
+
+def _one(cursor: sqlite3.Cursor, query: str) -> Any:
+    return cursor.execute(query).fetchone()
+
+
+def _records(cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    """Rows of leaf with their record, in order of index. Fetched by a cursor of its own."""
+    query = (
+        "SELECT leaf.idx, record.id, record.writer, record.wseq, record.session, record.sseq, record.type,"
+        " record.time, record.body FROM leaf LEFT JOIN record ON record.rid = leaf.rid ORDER BY leaf.idx"
+    )
+    with closing(cursor.connection.cursor()) as reading:
+        yield from reading.execute(query)
+
+
+def _check_record(index: int, row: tuple[Any, ...], found: _Found) -> None:
+    place, record_id, writer, wseq, session, sseq, kind, time, body = row
+    if place != index:
+        raise VerificationError(f"leaf {index} is missing; the next one is {place}", index=index)
+    if not isinstance(body, bytes):
+        raise VerificationError(f"the record of leaf {index} is missing", index=index)
+    leaf = parse_leaf(body, index)
+    columns = (record_id, writer, wseq, session, sseq, kind, time)
+    said = (leaf["id"], leaf["writer"], leaf["wseq"], leaf.get("session"), leaf.get("sseq"), leaf["type"], leaf["time"])
+    if columns != said:
+        raise VerificationError(f"the columns beside record {index} say something else than its body", index=index)
+    _check_writer(index, leaf, body, found)
+    if session is not None:
+        _check_session(index, leaf, found)
+    for digest in leaf.get("artefacts", ()):
+        if not isinstance(digest, str) or digest in found.artefacts:
+            raise VerificationError(
+                f"record {index} names artefact {digest!r}, which an earlier one brought", index=index
+            )
+        found.artefacts[digest] = index
+    if "private" in leaf:
+        found.private[record_id] = index
+    if kind == "evidence.erased":
+        found.erased.update(name for name in leaf["data"]["records"] if isinstance(name, str))
+
+
+def _check_writer(index: int, leaf: dict[str, Any], body: bytes, found: _Found) -> None:
+    writer = found.writers.setdefault(leaf["writer"], _Writer())
+    if leaf["wseq"] != writer.count:
+        raise VerificationError(
+            f"record {index} is number {leaf['wseq']} of writer {leaf['writer']}; expected number {writer.count}",
+            index=index,
+        )
+    if leaf["prev"] != writer.prev:
+        raise VerificationError(f"record {index} does not follow the one its writer wrote before", index=index)
+    if leaf["time"] < writer.time:
+        raise VerificationError(f"record {index} is earlier than the one its writer wrote before", index=index)
+    hashed = leaf_hash(body)
+    found.frontier.append(hashed)
+    writer.count += 1
+    writer.prev = hashed.hex()
+    writer.time = leaf["time"]
+
+
+def _check_session(index: int, leaf: dict[str, Any], found: _Found) -> None:
+    session, writer = leaf["session"], leaf["writer"]
+    counts = found.sessions.setdefault(session, {})
+    if leaf["type"] == "session.closed":
+        last = {name: count - 1 for name, count in counts.items()}
+        if leaf["data"]["writers"] != last:
+            raise VerificationError(
+                f"record {index} closes session {session} after {leaf['data']['writers']}; the records show {last}",
+                index=index,
+            )
+    expected = counts.get(writer, 0)
+    if leaf["sseq"] != expected:
+        raise VerificationError(
+            f"record {index} is number {leaf['sseq']} of its writer in session {session}; expected {expected}",
+            index=index,
+        )
+    counts[writer] = expected + 1
+
+
+class _Heads:
+    """The checkpoints in order of size, each checked when the records have come that far."""
+
+    def __init__(self, cursor: sqlite3.Cursor, pin: Pin) -> None:
+        self._cursor = cursor.connection.cursor()
+        self._cursor.execute("SELECT size, note FROM checkpoint ORDER BY size")
+        self._pin = pin
+        self._next: Any = self._cursor.fetchone()
+        self.last_size = 0
+
+    def reached(self, found: _Found) -> None:
+        """Check the checkpoint of this size, if there is one."""
+        size = found.frontier.size
+        if self._next is None or self._next[0] > size:
+            return
+        checkpoint = _open(*self._next, self._pin)
+        root = found.frontier.root()
+        if checkpoint.size != size or checkpoint.root != root:
+            raise VerificationError(
+                f"the records up to {size - 1} do not give the root that the checkpoint of {self._next[0]} signs: "
+                f"one of the records {self.last_size} to {size - 1} was changed",
+                index=self.last_size,
+            )
+        if size == self._pin.size:
+            if root != self._pin.root:
+                raise VerificationError(
+                    f"the head of {size} records is not the one that was seen before: history was rewritten", index=0
+                )
+            found.pinned_seen = True
+        found.checkpoints += 1
+        found.root = root
+        self.last_size = size
+        self._next = self._cursor.fetchone()
+
+    def left(self) -> Any:
+        """The first checkpoint that no record reached."""
+        return self._next
+
+
+def _open(size: Any, note: Any, pin: Pin) -> Checkpoint:
+    if not isinstance(note, bytes):
+        raise VerificationError(f"the checkpoint of {size} records is not a note")
+    try:
+        checkpoint = open_checkpoint(note, pin.verifier)
+    except VerificationError as error:
+        raise VerificationError(f"the checkpoint of {size} records: {error}", index=_index_of(size)) from error
+    if checkpoint.size != size:
+        raise VerificationError(f"the checkpoint of {size} records says {checkpoint.size}", index=_index_of(size))
+    return checkpoint
+
+
+def _index_of(size: Any) -> int | None:
+    return max(0, size - 1) if isinstance(size, int) else None
+
+
+def _check_coverage(cursor: sqlite3.Cursor, found: _Found, heads: _Heads) -> None:
+    size = found.frontier.size
+    left = heads.left()
+    if left is not None:
+        raise VerificationError(
+            f"a checkpoint signs {left[0]} records, and {size} are here: the end was cut off", index=size
+        )
+    if heads.last_size != size:
+        raise VerificationError(
+            f"records {heads.last_size} to {size - 1} are under no signed head", index=heads.last_size
+        )
+    [stray] = _one(cursor, "SELECT count(*) FROM record WHERE rid NOT IN (SELECT rid FROM leaf)")
+    if stray:
+        raise VerificationError(f"{stray} records are in no leaf of the tree")
+    head = _one(cursor, "SELECT size, frontier FROM head WHERE id = 1")
+    if head is None or head[0] != size or head[1] != found.frontier.to_bytes():
+        raise VerificationError("the head that writers go on from is not that of the records", index=size)
+
+
+def _check_artefacts(cursor: sqlite3.Cursor, found: _Found) -> None:
+    missing = dict(found.artefacts)
+    for digest, content in cursor.execute("SELECT digest, content FROM artefact"):
+        index = missing.pop(digest, None)
+        if index is None:
+            raise VerificationError(f"artefact {digest} is in no record: somebody put it there")
+        if not isinstance(content, bytes) or "sha256:" + hashlib.sha256(content).hexdigest() != digest:
+            raise VerificationError(f"artefact {digest}, which record {index} brought, was changed", index=index)
+    for digest, index in missing.items():
+        raise VerificationError(f"artefact {digest}, which record {index} brought, is missing", index=index)
+
+
+def _check_payloads(cursor: sqlite3.Cursor, found: _Found, sealer: Sealer | None) -> int:
+    """How many payloads were erased."""
+    missing = dict(found.private)
+    erased = 0
+    query = (
+        "SELECT payload.record_id, payload.ciphertext, payload.wrapped_key, record.body"
+        " FROM payload LEFT JOIN record ON record.id = payload.record_id"
+    )
+    for record_id, ciphertext, wrapped_key, body in cursor.execute(query):
+        index = missing.pop(record_id, None)
+        if index is None:
+            raise VerificationError(f"a payload belongs to {record_id!r}, which no record commits to")
+        if ciphertext is None and wrapped_key is None:
+            if record_id not in found.erased:
+                raise VerificationError(
+                    f"the text of record {index} is gone, and no record says that it was erased", index=index
+                )
+            erased += 1
+            continue
+        if record_id in found.erased:
+            raise VerificationError(f"the text of record {index} was to be erased and is still there", index=index)
+        if not isinstance(ciphertext, bytes) or not isinstance(wrapped_key, bytes):
+            raise VerificationError(f"the payload of record {index} is damaged", index=index)
+        if sealer is not None:
+            try:
+                sealer.open(record_id, parse_leaf(body, index)["private"], ciphertext, wrapped_key)
+            except VerificationError as error:
+                raise VerificationError(f"record {index}: {error}", index=index) from error
+    for record_id, index in missing.items():
+        raise VerificationError(f"the payload of record {index} ({record_id}) is missing", index=index)
+    return erased

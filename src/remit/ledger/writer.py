@@ -1,0 +1,325 @@
+"""The writer: one thread per process that takes jobs from everybody and commits them in batches.
+
+It starts with the first job. Callers wait until their job is durable; while one batch is being synced the next one
+gathers. A caller whose deadline passes is told whether its job was never begun, or may yet become durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from remit.errors import EvidenceUnavailable, UsageError
+from remit.ids import new_id
+from remit.ledger.batch import Batch, BatchFailed
+from remit.ledger.chain import Chain
+from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
+from remit.ledger.notes import Signer
+from remit.ledger.records import Draft
+from remit.ledger.txn import Txn
+
+logger = logging.getLogger("remit.ledger")
+
+MAX_JOBS: Final = 256
+"""Jobs in one batch."""
+
+MAX_BYTES: Final = 4 << 20
+"""Bytes in one batch, after which no further job joins it."""
+
+FORK_PATIENCE: Final = 10.0
+"""Seconds that a fork waits for the batch in progress."""
+
+CLOSE_PATIENCE: Final = 30.0
+"""Seconds that closing waits for what is queued."""
+
+
+class Writer:
+    """See the module's docstring. One per open ledger; after a fork the child's becomes a new writer."""
+
+    def __init__(self, database: Path, locks: Path, lock: Path, signer: Signer, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._locks = locks
+        self._lock_path = lock
+        self._signer = signer
+        self._clock = clock
+        self._closed = False
+        self._broken: EvidenceUnavailable | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._busy = threading.Lock()
+        self._deadlines = Deadlines(self._why_queued)
+        self._batch = Batch(self._database, self._lock_path, self._signer)
+        self._chain: Chain | None = None
+        self._former: list[Chain] = []
+        self._paused = False
+
+    # -- callers
+
+    @property
+    def id(self) -> str | None:
+        """This writer's name; None before it has taken a job."""
+        chain = self._chain
+        return chain.writer if chain is not None and self._pid == os.getpid() else None
+
+    @property
+    def head(self) -> tuple[int, bytes]:
+        """Size and root after the last batch that this writer saw."""
+        return self._batch.size, self._batch.root
+
+    def run(self, job: Job, deadline: float, late: Late | None) -> Any:
+        """Submit a job and wait for it."""
+        item = Item(job, deadline, late, None)
+        self._enqueue(item)
+        return item.wait(self._why_queued)
+
+    def submit(self, job: Job, deadline: float, late: Late | None) -> Future[Any]:
+        """Submit a job; the future resolves once it is durable, or when its deadline has passed."""
+        future: Future[Any] = Future()
+        item = Item(job, deadline, late, future)
+        self._deadlines.watch(item)
+        try:
+            self._enqueue(item)
+        except BaseException:
+            self._deadlines.forget(item)
+            raise
+        return future
+
+    def _enqueue(self, item: Item) -> None:
+        if self._closed:
+            raise UsageError("the ledger was closed; open it again to record anything")
+        if self._pid != os.getpid():
+            self.after_fork_in_child()  # a fork that Python did not know of
+        if self._broken is not None:
+            raise EvidenceUnavailable(str(self._broken))
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            self._start()
+        elif threading.current_thread() is thread:
+            raise UsageError("a job cannot wait for another job: use the transaction that it was given")
+        self._queue.put(item)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._loop, name="remit-writer", daemon=True)
+                self._thread.start()
+
+    def _why_queued(self) -> str:
+        if self._busy.locked():
+            return "it is stuck in a batch, or waits for another process that holds commit.lock"
+        return (
+            "its thread is not running" if self._thread is None or not self._thread.is_alive() else "it is overloaded"
+        )
+
+    # -- the thread
+
+    def _loop(self) -> None:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            with self._busy:
+                try:
+                    items = self._take_batch(item)
+                except BaseException as error:  # noqa: BLE001 - whoever waits has to hear of it
+                    logger.exception("the writer failed in a way that it does not know")
+                    item.answer(None, EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
+                    continue
+            for done in items:
+                if done.future is not None:
+                    self._deadlines.forget(done)
+
+    def _take_batch(self, first: Item) -> list[Item]:
+        items = [first]
+        try:
+            self._commit(first, items)
+        except BatchFailed as failed:
+            self._failed(items, failed)
+        return items
+
+    def _commit(self, first: Item, items: list[Item]) -> None:
+        """One transaction: begin, run the first job and those that wait by now, commit, answer."""
+        batch = self._batch
+        batch.begin()
+        chain = self._chain
+        if chain is None:
+            chain = self._chain = Chain(self._locks)
+        mark = chain.mark()
+        done: list[tuple[Item, Any]] = []
+        failed: list[tuple[Item, BaseException]] = []
+        item: Item | None = first
+        try:
+            while item is not None:
+                self._run(item, batch, chain, done, failed)
+                item = self._next(items) if len(items) < MAX_JOBS and batch.written < MAX_BYTES else None
+            batch.commit()
+        except BatchFailed:
+            chain.back_to(mark)
+            self._answer([], failed)
+            raise
+        except BaseException as error:
+            chain.back_to(mark)
+            batch.rollback()
+            self._answer([], failed)
+            raise BatchFailed(
+                EvidenceUnavailable(f"the ledger at {self._database} cannot be written: {error}")
+            ) from error
+        chain.settle()
+        self._answer(done, failed)
+
+    def _next(self, items: list[Item]) -> Item | None:
+        try:
+            item = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if item is None:
+            self._queue.put(None)  # the end comes after this batch
+            return None
+        items.append(item)
+        return item
+
+    def _run(
+        self,
+        item: Item,
+        batch: Batch,
+        chain: Chain,
+        done: list[tuple[Item, Any]],
+        failed: list[tuple[Item, BaseException]],
+    ) -> None:
+        if not item.begin():
+            return
+        mark = chain.mark()
+        txn: Txn | None = None
+        try:
+            txn = Txn(batch, chain, chain.now(self._clock, batch.newest))
+            result = item.job(txn)
+            pending = txn.finish()
+        except BatchFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - the caller's own error goes back to the caller
+            if txn is not None:
+                txn.discard()
+            chain.back_to(mark)
+            failed.append((item, _of_the_store(error)))
+            return
+        batch.absorb(pending)
+        done.append((item, result))
+
+    def _answer(self, done: Sequence[tuple[Item, Any]], failed: Sequence[tuple[Item, BaseException]]) -> None:
+        for item, result in done:
+            if not item.answer(result, None) and item.late is not None:
+                self._run_late(item.late, result)
+        for item, error in failed:
+            item.answer(None, error)
+
+    def _run_late(self, late: Late, result: Any) -> None:
+        future: Future[Any] = Future()
+        future.add_done_callback(_log_failure)
+        self._queue.put(Item(lambda txn: late(txn, result), FOREVER, None, future))
+
+    def _failed(self, items: list[Item], failed: BatchFailed) -> None:
+        """The transaction is gone. One job may be to blame for all: then every job is tried alone."""
+        if failed.unknown:
+            self._become_new(failed)
+        elif failed.of_one_job and len(items) > 1:
+            for item in items:
+                if not item.answered:
+                    self._take_batch(item)
+            return
+        for item in items:
+            item.answer(None, failed.error)
+
+    def _become_new(self, failed: BatchFailed) -> None:
+        """Nobody knows whether the last records are in the log, so none may follow them in this writer's chain."""
+        if self._chain is not None:
+            self._former.append(self._chain)  # its lease is held on: tools that it permitted may still be running
+            self._chain = None
+        self._batch.close()
+        if isinstance(failed.__cause__, EvidenceUnavailable):
+            self._broken = failed.error
+
+    # -- closing
+
+    def close(self) -> None:
+        """Commit what is queued, record that the writer stopped, and let go of everything."""
+        if self._closed:
+            return
+        thread = self._thread
+        if thread is None or self._pid != os.getpid() or not thread.is_alive():
+            self._closed = True
+            return
+        stop = Item(self._stop, CLOSE_PATIENCE, None, None)
+        self._queue.put(stop)
+        self._closed = True
+        self._queue.put(None)
+        try:
+            stop.wait(self._why_queued)
+        finally:
+            thread.join(CLOSE_PATIENCE)
+            self._deadlines.stop()
+            if not thread.is_alive():
+                self._batch.close()
+                for chain in [*self._former, *([self._chain] if self._chain else [])]:
+                    chain.lease.release()
+
+    def _stop(self, txn: Txn) -> None:
+        chain = self._chain
+        if chain is not None and chain.started:
+            draft = Draft(new_id("r"), "recorder.stopped", None, {"records": chain.wseq + 1})
+            txn.append(draft)
+            txn.put("writer", chain.writer, state="stopped", stopped=txn.now)
+
+    # -- forks
+
+    def before_fork(self) -> None:
+        """Finish the batch in progress and close the database."""
+        self._starting.acquire()
+        self._paused = self._busy.acquire(timeout=FORK_PATIENCE)
+        if self._paused:
+            self._batch.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on; the next batch opens the database again."""
+        if self._paused:
+            self._busy.release()
+        self._starting.release()
+
+    def after_fork_in_child(self) -> None:
+        """Become a new writer that has nothing of the parent's."""
+        hung = not self._paused
+        self._batch.abandon()
+        for chain in [*self._former, *([self._chain] if self._chain else [])]:
+            chain.lease.forget()
+        self._reset()
+        if hung:
+            self._broken = EvidenceUnavailable(
+                "this process was forked while the database did not answer; nothing is recorded from it"
+            )
+
+
+def _log_failure(future: Future[Any]) -> None:
+    error = future.exception()
+    if error is not None:
+        logger.error("what should follow a job whose caller had given up could not be recorded: %s", error)
+
+
+def _of_the_store(error: Exception) -> BaseException:
+    """An error of the database within a job is the store's, not the caller's."""
+    if isinstance(error, sqlite3.Error | SQLAlchemyError):
+        return EvidenceUnavailable(f"the ledger could not be read or written within the transaction: {error}")
+    return error
