@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Select
-from sqlalchemy import Row as SqlRow
 
 from remit.errors import EvidenceUnavailable
 from remit.ledger import files
@@ -40,7 +39,7 @@ _OF_ONE_JOB = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_TOOBIG", "
 """Errors that one job of a batch can cause for all: the others are worth another try without it."""
 
 
-class BatchFailed(Exception):  # noqa: N818 - never leaves the writer
+class BatchFailed(Exception):
     """The transaction did not commit, or nobody knows whether it did."""
 
     def __init__(self, error: EvidenceUnavailable, *, unknown: bool = False, of_one_job: bool = False) -> None:
@@ -252,7 +251,7 @@ class Batch:
         found: tuple[int, bytes] | None = self.cursor.execute(query, (record_id,)).fetchone()
         return found
 
-    def query(self, select: Select[Any]) -> Sequence[SqlRow[Any]]:
+    def query(self, select: Select[Any]) -> Sequence[Any]:
         """Rows of a query within the transaction."""
         assert self._connection is not None
         return self._connection.execute(select).all()

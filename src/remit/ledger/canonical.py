@@ -50,7 +50,7 @@ def _is_plain(value: Any) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
+        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
     if kind is dict:
         for key, item in value.items():
             if type(key) is not str or not (key.isascii() or max(key) < _ASTRAL):
@@ -64,5 +64,5 @@ def _is_plain(value: Any) -> bool:
                 return False
         return True
     if kind is float:
-        return 1e-4 <= abs(value) < 1e15 and not value.is_integer()
+        return bool(1e-4 <= abs(value) < 1e15 and not value.is_integer())
     return False

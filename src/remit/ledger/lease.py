@@ -49,7 +49,7 @@ def _boot_id() -> str:
 
 def _namespace() -> str:
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 
@@ -80,7 +80,7 @@ def lease_path(folder: Path, writer: str) -> Path:
 
 
 def is_dead(folder: Path, writer: str, said: Mapping[str, Any]) -> bool:
-    """Whether nobody can hold this writer's lease any more. `said` is what its `recorder.started` said of its process."""
+    """Whether nobody can hold this writer's lease any more. `said` is its row of table `writer`."""
     try:
         handle = os.open(lease_path(folder, writer), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import Future
@@ -12,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import select, text
 
-from remit.errors import EvidenceUnavailable, RemitError, UsageError, VerificationError
+from remit.errors import RemitError, UsageError
 from remit.ids import new_id
 from remit.ledger import files, forks
 from remit.ledger.keys import Home, Pin
@@ -189,7 +190,7 @@ class Ledger:
         return Draft(record_id, type, session, data, *sealed)
 
     def keyed(self, *parts: str | bytes) -> str:
-        """A keyed hash (HMAC-SHA-256, hex) of these parts, in this order: what an index may hold of guessable values."""
+        """HMAC-SHA-256 in hex of these parts, in this order: what an index may hold of guessable values."""
         return self._home.keyed(*parts)
 
     def record_in(self, txn: Txn, record_id: str) -> Record:
@@ -285,10 +286,9 @@ _open_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 def _close_all() -> None:
     """A program that ends without closing its ledger still says that its recorder stopped."""
     for ledger in list(_open_ledgers):
-        try:
+        # The process ends either way: what was acknowledged is durable, and the lease ends with the process.
+        with contextlib.suppress(RemitError):
             ledger.close()
-        except RemitError:
-            pass  # the process ends; what was acknowledged is durable, and the lease ends with the process
 
 
 def _utc_now() -> datetime:
@@ -318,6 +318,3 @@ def _migrate(database: Path, home: Home, *, create: bool) -> None:
             upgrade(connection)
             connection.exec_driver_sql("INSERT OR IGNORE INTO head (id, size, frontier) VALUES (1, 0, x'')")
             connection.exec_driver_sql("COMMIT")
-
-
-__all__ = ["DEADLINE", "EvidenceUnavailable", "Ledger", "VerificationError"]

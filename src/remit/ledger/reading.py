@@ -1,4 +1,4 @@
-"""Reading the ledger: records, artefacts, queries. Connections here cannot write, and reading never recovers anything."""
+"""Reading the ledger: records, artefacts, queries. Connections here cannot write; reading never recovers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Select, select
-from sqlalchemy import Row as SqlRow
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.store.engine import reading_engine
-from remit.store.tables import ArtefactRow, LeafRow, PayloadRow, RecordRow
+from remit.store.tables import Base
+
+_TABLES: Final = Base.metadata.tables
+_LEAF: Final = _TABLES["leaf"].c
+_RECORD: Final = _TABLES["record"].c
+_PAYLOAD: Final = _TABLES["payload"].c
+_ARTEFACT: Final = _TABLES["artefact"].c
+_BODIES: Final = select(_LEAF.idx, _RECORD.body).where(_LEAF.rid == _RECORD.rid)
 
 CHUNK: Final = 500
 """Records that are read at once."""
@@ -144,7 +150,7 @@ class Reader:
 
     # -- queries
 
-    def rows(self, query: Select[Any]) -> Sequence[SqlRow[Any]]:
+    def rows(self, query: Select[Any]) -> Sequence[Any]:
         """All rows of a query."""
         with self.connection() as connection:
             return connection.execute(query).all()
@@ -160,14 +166,13 @@ class Reader:
         self, *, session: str | None = None, types: Iterable[str] | None = None, start: int = 0
     ) -> Iterator[Record]:
         """Records in the log's order from index `start` on."""
-        query = select(LeafRow.idx, RecordRow.body).join(RecordRow, RecordRow.rid == LeafRow.rid)  # type: ignore[arg-type]
+        query = _BODIES.order_by(_LEAF.idx).limit(CHUNK)
         if session is not None:
-            query = query.where(RecordRow.session == session)
+            query = query.where(_RECORD.session == session)
         if types is not None:
-            query = query.where(RecordRow.type.in_(list(types)))  # type: ignore[attr-defined]
-        query = query.order_by(LeafRow.idx).limit(CHUNK)
+            query = query.where(_RECORD.type.in_(list(types)))
         while True:
-            found = self.rows(query.where(LeafRow.idx >= start))  # type: ignore[operator]
+            found = self.rows(query.where(_LEAF.idx >= start))
             for index, body in found:
                 yield Record(index, body, self)
             if len(found) < CHUNK:
@@ -176,13 +181,12 @@ class Reader:
 
     def record(self, record_id: str) -> Record | None:
         """One record by its id."""
-        query = select(LeafRow.idx, RecordRow.body).join(RecordRow, RecordRow.rid == LeafRow.rid)  # type: ignore[arg-type]
-        found = self.rows(query.where(RecordRow.id == record_id))
+        found = self.rows(_BODIES.where(_RECORD.id == record_id))
         return Record(found[0][0], found[0][1], self) if found else None
 
     def artefact(self, digest: str) -> bytes:
         """Content by its digest. Raises `UsageError` when it is not in the ledger."""
-        found = self.rows(select(ArtefactRow.content).where(ArtefactRow.digest == digest))
+        found = self.rows(select(_ARTEFACT.content).where(_ARTEFACT.digest == digest))
         if not found:
             raise UsageError(f"no artefact {digest} is in this ledger")
         content: bytes = found[0][0]
@@ -190,7 +194,7 @@ class Reader:
 
     def payload(self, record_id: str, commitments: Mapping[str, Any]) -> dict[str, Any] | None:
         """The private values of a record; None when erased, or when this process has no key for them."""
-        query = select(PayloadRow.ciphertext, PayloadRow.wrapped_key).where(PayloadRow.record_id == record_id)
+        query = select(_PAYLOAD.ciphertext, _PAYLOAD.wrapped_key).where(_PAYLOAD.record_id == record_id)
         found = self.rows(query)
         if not found:
             raise VerificationError(f"the payload of record {record_id} is missing, and not as erasing leaves it")

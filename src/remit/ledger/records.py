@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -167,7 +166,7 @@ def build_leaf(
     """The leaf's bytes, put together from parts that are canonical already, keys in order. Raises `Unrepresentable`."""
     head = b'{"artefacts":%b,"data":' % canonical(artefacts) if artefacts else b'{"data":'
     private = b'"private":%b,' % draft.commitments if draft.commitments is not None else b""
-    session = '"session":"%s","sseq":%d,' % (draft.session, sseq) if draft.session is not None else ""  # noqa: UP031
+    session = f'"session":"{draft.session}","sseq":{sseq},' if draft.session is not None else ""
     body = b'%b%b,"id":"%b","mono":%d,"prev":"%b",%b%b"time":"%b","type":"%b","v":1,"writer":"%b","wseq":%d}' % (
         head,
         draft.encoded_data(),

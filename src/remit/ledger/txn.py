@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row as SqlRow
 from sqlalchemy import Select
 
 from remit.errors import UsageError
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from remit.ledger.batch import Batch
 
 
-class Appended(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Appended:
     """Where a record came to lie. `time` is the record's, RFC 3339 text."""
 
     index: int
@@ -140,7 +141,7 @@ class Txn:
         row = changed.row if changed is not None else self._batch.row(table, key)
         return dict(row) if row is not None else None
 
-    def put(self, table: str, key: str, **values: Any) -> None:
+    def put(self, table: str, key: str, /, **values: Any) -> None:
         """Set columns of a row, which is made where there is none (other columns NULL). Times may be `datetime`."""
         place = (table, key)
         changed = self._own.rows.get(place)
@@ -154,7 +155,7 @@ class Txn:
         changed.row.update(changed.shape.normal(values))
         changed.columns.update(values)
 
-    def rows(self, select: Select[Any]) -> Sequence[SqlRow[Any]]:
+    def rows(self, select: Select[Any]) -> Sequence[Any]:
         """Rows of a query that sees what this transaction has written. Slow: it writes everything out first."""
         self._batch.flush()
         if not self._own.empty:

@@ -132,7 +132,7 @@ def copy_plain(value: Any) -> Any:
     return value
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """A refusal on its way up; every level puts the step that led to it in front."""
 
     def __init__(self, reason: str, code: str | None = None) -> None:

@@ -135,7 +135,7 @@ def check_pin(database: Path, pin: Pin) -> None:
         if pin.size == 0:
             return
         row = cursor.execute("SELECT size, note FROM checkpoint WHERE size = ?", (pin.size,)).fetchone()
-        if row is None or _open(*row, pin).root != pin.root:
+        if row is None or _open(row[0], row[1], pin).root != pin.root:
             raise VerificationError(
                 f"the ledger at {database} does not hold the head of {pin.size} records that was seen before: "
                 "records were taken back or changed, or this is another ledger; run `remit verify`",
@@ -262,7 +262,7 @@ class _Heads:
         size = found.frontier.size
         if self._next is None or self._next[0] > size:
             return
-        checkpoint = _open(*self._next, self._pin)
+        checkpoint = _open(self._next[0], self._next[1], self._pin)
         root = found.frontier.root()
         if checkpoint.size != size or checkpoint.root != root:
             raise VerificationError(

@@ -136,7 +136,7 @@ class Writer:
             with self._busy:
                 try:
                     items = self._take_batch(item)
-                except BaseException as error:  # noqa: BLE001 - whoever waits has to hear of it
+                except BaseException as error:
                     logger.exception("the writer failed in a way that it does not know")
                     item.answer(None, EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
                     continue

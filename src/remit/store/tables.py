@@ -170,7 +170,7 @@ class SessionRow(Base, table=True):
 
 
 class CallRow(Base, table=True):
-    """A call and what became of it: running, denied, ask, ok, tool_error, exception, cancelled, pending, not_run, unknown.
+    """A call and what became of it: running, denied, ask, or what its outcome said.
 
     `kept` says whether the result can be replayed.
     """
