@@ -1,0 +1,213 @@
+"""From one governed MCP request to the gate and back: session, identity, continuation. Seat and proxy share it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import remit
+from remit.app import only_app
+from remit.current import resolve_session
+from remit.gate import current_call
+from remit_mcp.grants import Caller, Grants
+from remit_mcp.pending import Pending, PendingCall
+from remit_mcp.wire import RESERVED, Status, read_result, request_state, task_id
+
+R = TypeVar("R")
+
+Classify = Callable[[Any], tuple[Status, str | None]]
+
+CLOSED_AT_END: Final = "connection ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One governed request, read. `call_id` is None where nothing identifies it across a resend."""
+
+    method: str
+    tool: str
+    arguments: Mapping[str, Any]
+    caller: Caller
+    call_id: str | None = None
+    params: Mapping[str, Any] | None = None
+    definition: remit.ToolDefinition | None = None
+
+
+class Door:
+    """The way to the gate for everything that one governed server, or one proxy, is asked."""
+
+    def __init__(
+        self,
+        name: str | None,
+        *,
+        app: remit.App | None = None,
+        session: remit.Session | None = None,
+        grants: Grants | None = None,
+    ) -> None:
+        if session is not None and grants is not None:
+            raise remit.UsageError("session= and grants= both say which grant counts; pass one of them")
+        found = app or (session.app if session is not None else only_app())
+        if grants is not None and found is None:
+            raise remit.UsageError("grants= needs to know in which ledger to look; pass app=remit.open(…)")
+        self.name = name or "local"
+        self.pending = Pending()
+        self._app = found
+        self._session = session
+        self._grants = grants
+        self._sessions: dict[tuple[str, str], remit.Session] = {}
+        self._opening = threading.Lock()
+        self._entered = False
+
+    def key(self, tool: str) -> str:
+        """The tool's key under the name that the operator gave."""
+        return f"{self.name}.{tool}"
+
+    # -- one request
+
+    async def call(self, request: Request, run: Callable[..., Awaitable[R]], *, classify: Classify = read_result) -> R:
+        """Run `request` if its grant allows it. Raises `Denied` and the rest of the tree; every refusal is recorded."""
+        session = await self._find(request)
+        state = request_state(request.params)
+        key = self.key(request.tool)
+        waiting = None if state is None else self.pending.take(session.id, key, request.arguments, state)
+        return await self._enter(session, key, request, run, classify, waiting)
+
+    async def continue_task(
+        self, request: Request, task: str, run: Callable[[], Awaitable[R]], *, classify: Classify = read_result
+    ) -> R:
+        """Fetch what came of a task (`tasks/result`): the call that began it is decided again and gets its outcome.
+
+        A task that no call here is waiting for is passed on: whatever it did was decided when it began.
+        """
+        waiting = self.pending_task(request.caller, task)
+        if waiting is None:
+            return await run()
+        session = await self._find(request)
+
+        async def fetch(**_: Any) -> R:
+            return await run()
+
+        resumed = Request("tools/call", waiting.tool, waiting.arguments, request.caller, params=request.params)
+        result = await self._enter(session, waiting.tool, resumed, fetch, classify, waiting)
+        self.pending.settle(waiting.session_id, task)
+        return result
+
+    def pending_task(self, caller: Caller, task: str) -> PendingCall | None:
+        """The call that became this task, in one of the caller's sessions."""
+        for (owner, _), session in list(self._sessions.items()):
+            if owner == caller.key and (found := self.pending.task(session.id, task)) is not None:
+                return found
+        return self.pending.task(self._session.id, task) if self._session is not None else None
+
+    async def _enter(
+        self,
+        session: remit.Session,
+        key: str,
+        request: Request,
+        run: Callable[..., Awaitable[R]],
+        classify: Classify,
+        waiting: PendingCall | None,
+    ) -> R:
+        async def within(**arguments: Any) -> R:
+            with session.activate():
+                result = await run(**arguments)
+            call_id = current_call.get()
+            if call_id is not None and classify(result)[0] == "pending":
+                self._remember(PendingCall(session.id, key, dict(request.arguments), call_id), result)
+            return result
+
+        try:
+            result = await session.acall(
+                key,
+                request.arguments,
+                within,
+                call_id=request.call_id,
+                scope=request.caller.connection,
+                classify=classify,
+                definition=request.definition,
+                continues=waiting.call_id if waiting is not None else None,
+                claimed=request.caller.claimed,
+            )
+        except remit.Denied as denied:
+            self._ended(session, request.caller, denied.code)
+            raise
+        except BaseException:
+            self._ended(session, request.caller, None)
+            raise
+        self._ended(session, request.caller, None)
+        return cast(R, result)
+
+    def _remember(self, call: PendingCall, result: Any) -> None:
+        reply = result.get("result", result) if isinstance(result, Mapping) else {}
+        state = reply.get("requestState")
+        self.pending.remember(call, state=state if isinstance(state, str) else "", task=task_id(reply))
+
+    def _ended(self, session: remit.Session, caller: Caller, code: str | None) -> None:
+        if self._grants is not None:
+            self._grants.ended(session.app, caller, code)
+
+    # -- sessions
+
+    async def _find(self, request: Request) -> remit.Session:
+        try:
+            if request.method == "tools/call" and request.tool in RESERVED:
+                raise _ambiguous(self.key(request.tool))
+            if self._grants is None:
+                if self._session is not None and not self._entered:
+                    await asyncio.to_thread(self._session.open)
+                    self._entered = True
+                return resolve_session(explicit=self._session, app=self._app)
+            return await asyncio.to_thread(self._open, request.caller)
+        except remit.Denied as denied:
+            await self._record(request, denied)
+            raise
+
+    def _open(self, caller: Caller) -> remit.Session:
+        assert self._grants is not None
+        assert self._app is not None
+        with self._opening:
+            grant_id = self._grants.find(self._app, caller)
+            session = self._sessions.get((caller.key, grant_id))
+            if session is None:
+                self._close(caller.key, "idle")
+                said = {"refs": {"client": caller.client}} if caller.client else None
+                session = self._app.session(grant_id, context=said).open()
+                self._sessions[caller.key, grant_id] = session
+            return session
+
+    async def unreadable(self, request: Request, error: remit.GrantError) -> remit.Denied:
+        """The refusal, recorded, of a call to a tool whose definition cannot be pinned."""
+        denied = remit.Denied(
+            f"The definition that the server gives of {self.key(request.tool)} cannot be read ({error}).",
+            code="evaluator_error",
+            rule="remit/definition",
+        )
+        await self._record(request, denied)
+        return denied
+
+    async def _record(self, request: Request, denied: remit.Denied) -> None:
+        if denied.call_id is not None or self._app is None:
+            return
+        await asyncio.to_thread(self._app.record_no_grant, self.key(request.tool), request.arguments, denied)
+
+    async def close(self, caller_key: str) -> None:
+        """The connection is over: its sessions are closed on the record."""
+        await asyncio.to_thread(self._close, caller_key, CLOSED_AT_END)
+
+    def _close(self, caller_key: str, reason: str) -> None:
+        for owner, grant_id in [key for key in self._sessions if key[0] == caller_key]:
+            self._sessions.pop((owner, grant_id)).close(reason)
+
+
+def _ambiguous(key: str) -> remit.Denied:
+    return remit.Denied(
+        f"A tool may not have the name of a request: {key} would mean two things.",
+        code="tool_not_granted",
+        rule="remit/ambiguous_key",
+    )
+
+
+__all__ = ["Door", "Request"]
