@@ -1,0 +1,54 @@
+"""The command line: one module per noun. `remit --help` lists them."""
+
+from __future__ import annotations
+
+import typer
+
+from remit.cli import (
+    approval,
+    call,
+    demo,
+    grant,
+    login,
+    mcp,
+    person,
+    review,
+    session,
+    setup,
+    tool,
+    verify,
+    who,
+)
+from remit.cli.border import RemitGroup
+
+app = typer.Typer(
+    name="remit",
+    cls=RemitGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Give an agent a remit. Prove that it stayed within it.",
+    epilog="Exit codes: 0 ok, 1 the answer is no, 2 misuse. $REMIT_URL names the ledger for every command.",
+)
+app.command("demo")(demo.demo)
+app.command("init")(setup.init)
+app.command("doctor")(setup.doctor)
+app.add_typer(person.app, name="person")
+app.command("login")(login.login)
+app.add_typer(grant.app, name="grant")
+app.add_typer(session.app, name="session")
+app.add_typer(call.app, name="call")
+app.add_typer(approval.app, name="approval")
+app.add_typer(tool.app, name="tool")
+app.command("who")(who.who)
+app.add_typer(review.app, name="review")
+app.command("verify")(verify.verify)
+app.add_typer(mcp.app, name="mcp")
+
+
+def main() -> None:
+    """The console script `remit`."""
+    app()
+
+
+__all__ = ["app", "main"]

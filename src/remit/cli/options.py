@@ -1,0 +1,131 @@
+"""Options that many commands share, and what they open: a ledger, policies, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+import remit
+from remit.app import App, default_url
+from remit.cli import whoami
+from remit.errors import UsageError
+from remit.identity import Credential
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="REMIT_URL",
+        help="The ledger: sqlite:///PATH. Without it, remit.db in your data directory.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+PeopleFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--people",
+        envvar="REMIT_PEOPLE",
+        help="Who holds which role. Without it, policies/people.yaml where that exists.",
+        show_default=False,
+    ),
+]
+CatalogueFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--catalogue",
+        envvar="REMIT_CATALOGUE",
+        help="How arguments become resources; may be repeated. Without it, policies/catalogues/*.yaml.",
+        show_default=False,
+    ),
+]
+AsPerson = Annotated[
+    str | None,
+    typer.Option("--as", envvar="REMIT_PERSON", help="Who you are. Without it, who logged in.", show_default=False),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", envvar="REMIT_KEY_FILE", help="Your private key (PEM).", show_default=False),
+]
+Development = Annotated[
+    bool,
+    typer.Option(
+        "--development", envvar="REMIT_DEVELOPMENT", help="Accept who you say you are, without proof; recorded as such."
+    ),
+]
+
+PEOPLE_FILE: Final = Path("policies/people.yaml")
+CATALOGUE_FOLDER: Final = Path("policies/catalogues")
+
+Capability = Literal["session", "issue", "approve", "review", "configure"]
+
+
+@contextmanager
+def opened(
+    url: str | None,
+    *,
+    can: Iterable[Capability] = (),
+    people: Path | None = None,
+    catalogue: list[Path] | None = None,
+    development: bool = False,
+) -> Iterator[App]:
+    """The app that a command works on. Raises `UsageError` when there is no ledger yet: only `remit init` makes one."""
+    url = url or default_url()
+    require_ledger(url)
+    app = remit.open(
+        url,
+        can=can,
+        people=people_file(people),
+        catalogue=catalogue_files(catalogue),
+        development=development,
+    )
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def require_ledger(url: str) -> None:
+    """Raises `UsageError` when no ledger is at `url`."""
+    path = database_path(url)
+    if path is not None and not path.exists():
+        raise UsageError(
+            f"no ledger is at {url}; `remit init --url {url}` makes one, --url or $REMIT_URL names another"
+        )
+
+
+def database_path(url: str) -> Path | None:
+    """The file behind a SQLite URL."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def people_file(given: Path | None) -> Path | None:
+    """The people file that is in force: the one given, else `policies/people.yaml` where that exists."""
+    if given is not None:
+        return given
+    return PEOPLE_FILE if PEOPLE_FILE.is_file() else None
+
+
+def catalogue_files(given: list[Path] | None) -> list[Path]:
+    """The catalogues that are in force: those given, else every file in `policies/catalogues`."""
+    return list(given) if given else sorted(CATALOGUE_FOLDER.glob("*.yaml"))
+
+
+def credential(person: str | None, key_file: Path | None, development: bool) -> Credential | str | None:
+    """Who is asking. Raises `UsageError` when nobody says who, and claims are not accepted."""
+    if person is not None and key_file is not None:
+        return Credential.load(person, key_file)
+    if key_file is not None:
+        raise UsageError("--key-file proves who you are only together with --as PERSON")
+    saved = whoami.saved()
+    if saved is not None and person in (None, saved.person, saved.person.removeprefix("user:")):
+        return Credential.load(saved.person, saved.key_file)
+    if development:
+        return person
+    if person is not None:
+        raise UsageError(f"say how {person} is known: --key-file FILE, or `remit login {person}` once")
+    raise UsageError("this needs to know who you are: `remit login PERSON` once, or --as PERSON --key-file FILE")
