@@ -89,8 +89,8 @@ def _parsed(text: str) -> Pattern:
     action, space, uri = text.partition(" ")
     if not space or not ACTION.match(action) or uri != uri.strip() or " " in uri or not uri:
         raise NotCanonical("expected an action word and a URI, such as read crm://tickets/88 (a space is %20)")
-    kind, _, rest = uri.partition(":")
-    if not SCHEME.match(kind):
+    kind, colon, rest = uri.partition(":")
+    if not colon or not SCHEME.match(kind):
         raise NotCanonical(f"{shown(uri)} has no scheme; expected a URI such as crm://tickets/88")
     if kind == "mailto":
         return Pattern(action, kind, _mail_segments(rest), None)
