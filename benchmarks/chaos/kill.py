@@ -226,8 +226,8 @@ def last_check(url: str, grant_id: str, segments: list[tuple[int, int, str]], si
     rows = app.ledger.read().rows(select(CounterRow.value).where(CounterRow.id == f"{grant_id}/calls"))
     if [int(float(value)) for (value,) in rows] != [reserved]:
         found["wrong"].append(f"the counter says {rows}, {reserved} calls reserved it")
-    if verified.size != found["size"]:
-        found["wrong"].append(f"verified {verified.size} records of {found['size']}")
+    if verified.size != len(bodies):
+        found["wrong"].append(f"verified {verified.size} records of {len(bodies)}")
     app.close()
     return found | {"root": verified.root if isinstance(verified.root, str) else verified.root.hex()}
 

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.scene import opened
+from benchmarks.chaos.scene import forked, opened
 
 EACH = 10
 ACALLS = 200
@@ -165,19 +165,16 @@ def _stream(app: Any, url: str, grant_id: str, expected: Expected) -> None:
 
 def _forked(app: Any, url: str, grant_id: str, expected: Expected) -> None:
     """`os.fork` inside an open session, while a thread of the parent is calling: parent and child go on in it."""
+
+    def in_child(session: Any) -> None:
+        several(session, "in-fork")
+        app.close()
+
     with app.session(grant_id) as session:
         several(session, "before-fork")
         busy = threading.Thread(target=several, args=(session, "beside-fork", 0, 4 * EACH))
         busy.start()
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                several(session, "in-fork")
-                app.close()
-                status = 0
-            finally:
-                os._exit(status)
+        pid = forked(lambda: in_child(session))
         several(session, "after-fork")
         busy.join()
         if os.waitpid(pid, 0)[1]:
