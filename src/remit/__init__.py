@@ -12,7 +12,7 @@ with app.session(grant) as session:
 
 from remit.app import App, open  # noqa: A004 - `remit.open` reads as what it does
 from remit.approvals import Approval
-from remit.authority.decide import Decision
+from remit.authority.calls import Decision
 from remit.current import current_session
 from remit.errors import (
     ApprovalRequired,

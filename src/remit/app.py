@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from remit import approvals, issuing, peopling, recovery
 from remit.approvals import Approval
+from remit.authority.durations import parse_span
 from remit.authority.guardrails import OwnFiles
-from remit.deployment import CAPABILITIES, Deployment, Listener
-from remit.errors import Denied, UsageError
+from remit.deployment import CAPABILITIES, Deployment, Listener, logger
+from remit.errors import Denied, EvidenceUnavailable, UsageError
 from remit.gate import Gate
 from remit.identity import Authenticator, Credential, People
 from remit.issuing import Grant
@@ -67,9 +68,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         raise UsageError(f"cannot open {url!r}: expected sqlite:///PATH")
     capabilities = frozenset(can) if can is not None else CAPABILITIES
     if unknown := capabilities - CAPABILITIES:
-        raise UsageError(
-            f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}"
-        )
+        raise UsageError(f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}")
     roles = people if isinstance(people, People) else _people(people)
     known = Catalogue.load(*_sources(catalogue))
     ledger = Ledger.open_or_create(url, home=Path(home) if home is not None else None, clock=clock)
@@ -109,7 +108,7 @@ def _sources(catalogue: Any) -> tuple[Any, ...]:
 
 
 class App:
-    """An opened Remit. Close it, or use it as a context manager: closing flushes and records that the recorder stopped."""
+    """An opened Remit. Close it, or use it as a context manager: closing flushes, and records that recording stopped."""
 
     def __init__(self, url: str, deployment: Deployment) -> None:
         self.url = url
@@ -165,7 +164,7 @@ class App:
         idle: str | timedelta | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Session:
-        """A session under `grant` (or its id). With `key`, the same session is rejoined across requests and processes."""
+        """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes."""
         self.deployment.require("session")
         grant_id = grant.id if isinstance(grant, Grant) else grant
         return Session(self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context)
@@ -175,16 +174,12 @@ class App:
         self.deployment.require("session")
         return Session(self, None, session_id=session_id)
 
-    def close_session(
-        self, session_id: str, reason: str, *, credential: Credential | str | None = None
-    ) -> None:
+    def close_session(self, session_id: str, reason: str, *, credential: Credential | str | None = None) -> None:
         """End a session from outside."""
         self.deployment.require("configure")
 
         def job(txn: Txn) -> None:
-            who = self.deployment.identify(
-                txn, credential, act="session.close", about={"session": session_id}
-            )
+            who = self.deployment.identify(txn, credential, act="session.close", about={"session": session_id})
             close_session(self, txn, session_id, reason, who.as_record())
 
         self.ledger.run(job)
@@ -195,7 +190,7 @@ class App:
         recovery.resume_session(self.deployment, session_id, credential)
 
     def recover(self) -> None:
-        """Settle what dead writers left: their calls without an outcome become `unknown`. Called before the first write."""
+        """Settle what dead writers left: their calls without an outcome become `unknown`. Precedes the first write."""
         with self._lock:
             if self._recovered_by == os.getpid():
                 return
@@ -219,18 +214,14 @@ class App:
     def approve(self, approval_id: str, *, credential: Credential | str | None = None) -> Approval:
         """Answer yes, as a person whom the clause names. `Session.resume` then runs the call."""
         self.deployment.require("approve")
-        return approvals.answer(
-            self.deployment, approval_id, approve=True, credential=credential, reason=None
-        )
+        return approvals.answer(self.deployment, approval_id, approve=True, credential=credential, reason=None)
 
     def refuse(
         self, approval_id: str, *, credential: Credential | str | None = None, reason: str | None = None
     ) -> Approval:
         """Answer no."""
         self.deployment.require("approve")
-        return approvals.answer(
-            self.deployment, approval_id, approve=False, credential=credential, reason=reason
-        )
+        return approvals.answer(self.deployment, approval_id, approve=False, credential=credential, reason=reason)
 
     # -- people, tools, verdicts
 
@@ -308,7 +299,10 @@ class App:
     def close(self) -> None:
         """Flush, record that the recorder stopped, and let go of the files."""
         _opened.discard(self)
-        self.ledger.close()
+        try:
+            self.ledger.close()
+        except EvidenceUnavailable as error:  # every caller has had an answer; only the word "stopped" is missing
+            logger.error("the recorder could not record that it stopped: %s", error)
 
     def __enter__(self) -> Self:
         return self
@@ -328,9 +322,10 @@ def only_app() -> App | None:
 def _idle(idle: str | timedelta | None) -> timedelta | None:
     if idle is None or isinstance(idle, timedelta):
         return idle
-    from remit.authority.durations import parse_duration
-
-    return parse_duration(idle)
+    try:
+        return parse_span(idle)
+    except ValueError as error:
+        raise UsageError(f"idle: {error}") from error
 
 
 __all__ = ["App", "default_url", "only_app", "open"]

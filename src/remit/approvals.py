@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from remit.authority.decide import Decision
+from remit.authority.calls import Decision
+from remit.authority.durations import show_moment
 from remit.errors import Denied, IdentityError, Remedy, UsageError
 from remit.store.tables import ApprovalRow
 
@@ -49,7 +50,7 @@ def question(approval_id: str, decision: Decision, now: datetime) -> dict[str, A
         "approval": approval_id,
         "by": list(need.by),
         "count": need.count,
-        "expires": (now + need.expires_in).isoformat(timespec="microseconds"),
+        "expires": show_moment(now + need.expires_in),
     }
 
 
@@ -89,9 +90,9 @@ def usable(txn: Txn, session_id: str, content: str, approval_id: str | None) -> 
     else:
         rows = _about(txn, session_id, content, "approved")
     for row in rows:
-        if row["state"] == "approved" and row["content"] == content and row["session_id"] == session_id:
-            if datetime.fromisoformat(row["expires"]) > txn.now:
-                return row
+        exact = row["content"] == content and row["session_id"] == session_id
+        if exact and row["state"] == "approved" and datetime.fromisoformat(row["expires"]) > txn.now:
+            return row
     return None
 
 
@@ -164,9 +165,7 @@ def answer(
     def job(txn: Txn) -> bool:
         row = txn.get("approvals", approval_id)
         if row is None:
-            raise UsageError(
-                f"no approval {approval_id!r} is in this ledger; `remit approval list` shows what waits"
-            )
+            raise UsageError(f"no approval {approval_id!r} is in this ledger; `remit approval list` shows what waits")
         if lapse(deployment, txn, row):
             return False
         if row["state"] != "requested":
@@ -184,9 +183,7 @@ def answer(
         return True
 
     if not deployment.ledger.run(job):
-        raise Denied(
-            "The time to answer this question is over.", code="approval_expired", remedy=Remedy("stop")
-        )
+        raise Denied("The time to answer this question is over.", code="approval_expired", remedy=Remedy("stop"))
     return load(deployment, approval_id)
 
 
@@ -255,9 +252,7 @@ def load(deployment: Deployment, approval_id: str) -> Approval:
     """One approval, for a person to look at."""
     found = listed(deployment, approval_id=approval_id)
     if not found:
-        raise UsageError(
-            f"no approval {approval_id!r} is in this ledger; `remit approval list` shows what waits"
-        )
+        raise UsageError(f"no approval {approval_id!r} is in this ledger; `remit approval list` shows what waits")
     return found[0]
 
 
@@ -312,11 +307,11 @@ def fresh_arguments(deployment: Deployment, approval_id: str) -> tuple[Approval,
     if approval.state == "refused":
         raise Denied("A person refused exactly this call.", code="approval_refused", call_id=approval.call_id)
     if approval.state == "lapsed":
+        raise Denied("The approval lapsed before it was used.", code="approval_expired", call_id=approval.call_id)
+    if approval.state == "used":
         raise Denied(
-            "The approval lapsed before it was used.", code="approval_expired", call_id=approval.call_id
+            "This approval was used; it lets one call run, once.", code="already_executed", call_id=approval.call_id
         )
     if approval.arguments is None:
-        raise Denied(
-            "The arguments that were approved are erased.", code="approval_mismatch", call_id=approval.call_id
-        )
+        raise Denied("The arguments that were approved are erased.", code="approval_mismatch", call_id=approval.call_id)
     return approval, approval.arguments

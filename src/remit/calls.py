@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from remit.authority.decide import CallView, Decision
+from remit.authority.calls import CallView, Decision
 
 if TYPE_CHECKING:
     from remit.authority.decide import Match
@@ -32,7 +32,8 @@ class CallRequest:
     """One call as an adapter hands it in. `run(**arguments)` is the tool; nothing else of it is known here.
 
     `call_id` is the framework's id for the call and `scope` what makes that id unique (a run, step or connection);
-    without both there is no stable identity and every request is a new call.
+    without both there is no stable identity and every request is a new call. `objection` is an adapter's sentence
+    why what was sent is not what its framework would run; such a call is refused.
     """
 
     tool: str
@@ -47,6 +48,7 @@ class CallRequest:
     continues: str | None = None
     approval_id: str | None = None
     claimed: Mapping[str, Any] = field(default_factory=dict)
+    objection: str | None = None
 
 
 @dataclass(slots=True)

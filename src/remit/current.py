@@ -41,9 +41,7 @@ def resolve_session(
     """
     current = CURRENT.get()
     if explicit is not None and configured_id is not None and explicit.id != configured_id:
-        raise UsageError(
-            f"two sessions claim this call: {explicit.id} (explicit) and {configured_id} (configured)"
-        )
+        raise UsageError(f"two sessions claim this call: {explicit.id} (explicit) and {configured_id} (configured)")
     chosen = explicit
     if chosen is None and configured_id is not None:
         if current is not None and current.id == configured_id:
@@ -51,9 +49,7 @@ def resolve_session(
         else:
             owner = app or (current.app if current is not None else None)
             if owner is None:
-                raise UsageError(
-                    f"session {configured_id} is named, but no app to find it in; pass app= to govern()"
-                )
+                raise UsageError(f"session {configured_id} is named, but no app to find it in; pass app= to govern()")
             chosen = owner.join(configured_id)
     if chosen is None:
         chosen = current

@@ -41,6 +41,10 @@ class Deployment:
     issue_public: VerifyingKey
     own_files: OwnFiles
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
+    joined: set[tuple[str, str]] = field(default_factory=set)
+    """(session, writer) pairs whose joining is on record."""
+
+    joined: set[tuple[str, str]] = field(default_factory=set)
     _compiled: dict[str, CompiledGrant] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,9 +70,7 @@ class Deployment:
             row = txn.get("people", credential.subject)
             if row is not None and row["state"] == "enrolled":
                 enrolled = row["key"]
-        return self.authenticator.identify(
-            credential, act=act, about=about, enrolled_key=enrolled, now=txn.now
-        )
+        return self.authenticator.identify(credential, act=act, about=about, enrolled_key=enrolled, now=txn.now)
 
     def record_configuration(self, txn: Txn) -> None:
         """Append `config.changed` when catalogue, people or mode differ from what the ledger last recorded."""
@@ -117,14 +119,8 @@ class Deployment:
 
     def _check_record(self, row: Mapping[str, Any]) -> None:
         record = self.ledger.record(row["record_id"])
-        if (
-            record is None
-            or record.data.get("digest") != row["digest"]
-            or record.data.get("grant") != row["id"]
-        ):
-            raise GrantError(
-                f"grant {row['id']} has no record of its issue in the ledger, so it authorises nothing"
-            )
+        if record is None or record.data.get("digest") != row["digest"] or record.data.get("grant") != row["id"]:
+            raise GrantError(f"grant {row['id']} has no record of its issue in the ledger, so it authorises nothing")
 
     # -- listeners
 

@@ -11,7 +11,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from remit import approvals
-from remit.authority.decide import Decision, Facts, settle
+from remit.authority.calls import Decision, Facts
+from remit.authority.decide import settle
+from remit.authority.durations import show_moment
 from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
 from remit.errors import DenialCode, Remedy
 from remit.ids import new_id
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
     from remit.ledger import Draft, Txn
     from remit.sessions import Session
 
-STANDING: Final = frozenset(
-    {"grant_expired", "not_yet_valid", "grant_revoked", "session_closed", "session_suspended"}
-)
+STANDING: Final = frozenset({"grant_expired", "not_yet_valid", "grant_revoked", "session_closed", "session_suspended"})
 """Refusals that come before anything about the call itself: a re-entry has to pass them too."""
 
 
@@ -110,6 +110,10 @@ class _Attempt:
             return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
         if decision.effect == "ask" and self.approval is None:
             self.approval = approvals.usable(txn, session.id, prepared.content, self.request.approval_id)
+        if self.approval is None and self.request.approval_id is not None:
+            return self._deny(
+                self._refusal("approval_mismatch", "The approval does not cover this call, or it was used."), facts
+            )
         if self.approval is not None and decision.effect == "ask":
             facts = replace(facts, approved_rules=frozenset({self.approval["rule"]}))
             decision = settle(session.chain, prepared.matched, facts)
@@ -127,17 +131,13 @@ class _Attempt:
         if self.request.continues is not None:
             row = txn.get("calls", self.request.continues)
             if row is None or row["session_id"] != self.session.id or row["state"] != "pending":
-                return self._refusal(
-                    "call_conflict", "There is no pending call that this one could continue."
-                )
+                return self._refusal("call_conflict", "There is no pending call that this one could continue.")
             self.call_id, self.resumes = self.request.continues, row
             return None
         if prepared.identity is None:
             return None
         known = self.deployment.catalogue.entry(prepared.tool)
-        free = RESUMABLE | (
-            {"exception", "cancelled", "unknown"} if known is not None and known.idempotent else set()
-        )
+        free = RESUMABLE | ({"exception", "cancelled", "unknown"} if known is not None and known.idempotent else set())
         call_id, attempt = prepared.identity, 1
         while (row := txn.get("calls", call_id)) is not None:
             if row["content"] != prepared.content:
@@ -174,9 +174,7 @@ class _Attempt:
                 "This call was begun before and nobody knows whether it ran; a person has to settle that first "
                 f"(`remit call resolve {call_id}`).",
             )
-        return self._refusal(
-            "already_executed", f"This call ran before (it ended {state}); it does not run twice."
-        )
+        return self._refusal("already_executed", f"This call ran before (it ended {state}); it does not run twice.")
 
     def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
         self.call_id = call_id
@@ -240,9 +238,7 @@ class _Attempt:
                         private={"claimed": said},
                     )
                 )
-                return self._refusal(
-                    "identity_conflict", f"The {name} that the request claims is not the session's."
-                )
+                return self._refusal("identity_conflict", f"The {name} that the request claims is not the session's.")
         return None
 
     def _tool_changed(self) -> Decision | None:
@@ -307,8 +303,9 @@ class _Attempt:
             data["parent"] = self.parent
         if (trace := trace_parent()) is not None:
             data["trace"] = trace
-        if decision.unbounded:
-            data["unbounded"] = list(decision.unbounded)
+        if decision.unbounded:  # names that only the model wrote are counted, not shown
+            known = [name for name in decision.unbounded if name in prepared.named]
+            data["unbounded"] = {"names": known, "others": len(decision.unbounded) - len(known)}
         return data
 
     def _draft(self, kind: str, decision: Decision, data: dict[str, Any]) -> Draft:
@@ -316,12 +313,7 @@ class _Attempt:
         prepared = self.prepared
         made = prepared.draft
         sums = {limit: value for limit, value in self.facts.counters.items() if ":sum:" in limit}
-        if (
-            made is not None
-            and made.type == kind
-            and prepared.provisional.reason == decision.reason
-            and not sums
-        ):
+        if made is not None and made.type == kind and prepared.provisional.reason == decision.reason and not sums:
             made.data.clear()
             made.data.update(data)
             return made
@@ -369,9 +361,7 @@ class _Attempt:
         self._touch(appended.id)
         if self.prepared.identity is not None:
             self.running.begin(self.call_id)
-        spends = (
-            () if resumes is not None else tuple((spend.limit, spend.amount) for spend in decision.spends)
-        )
+        spends = () if resumes is not None else tuple((spend.limit, spend.amount) for spend in decision.spends)
         return Ticket.begin(self.call_id, intent, self.prepared.tool, spends)
 
     def _spend(self, limit: str, amount: str) -> None:
@@ -380,18 +370,14 @@ class _Attempt:
         self.txn.put("counters", limit, value=str(spent + Decimal(amount)))
 
     def _touch(self, record_id: str) -> None:
-        """Index what is touched under keyed hashes, so that `remit who RESOURCE` finds it and a thief of the index does not."""
+        """Index what is touched under keyed hashes: `remit who RESOURCE` finds it, a thief of the index does not."""
         for access in {access.uri for access in self.prepared.view.accesses}:
             touch = self.deployment.ledger.keyed("touch", access)
-            self.txn.put(
-                "touches", f"{touch}:{self.call_id}", touch=touch, call_id=self.call_id, record_id=record_id
-            )
+            self.txn.put("touches", f"{touch}:{self.call_id}", touch=touch, call_id=self.call_id, record_id=record_id)
 
     def _deny(self, decision: Decision, facts: Facts) -> Refused:
         if decision.code == "session_suspended" and self.session.note_suspended():
-            return Refused(
-                decision, self.call_id
-            )  # one record says it; a looping agent does not flood the ledger
+            return Refused(decision, self.call_id)  # one record says it; a looping agent does not flood the ledger
         if self.txn.get("calls", self.call_id) is not None:
             self.call_id = new_id("c")
         appended = self.txn.append(self._draft("call.denied", decision, self._common(decision, facts)))
@@ -411,12 +397,7 @@ class _Attempt:
             self._spend(limit, "1")
             row = txn.get("counters", limit)
             state = txn.get("sessions", session.id)
-            if (
-                row is not None
-                and Decimal(row["value"]) > allowed
-                and state is not None
-                and state["state"] == "open"
-            ):
+            if row is not None and Decimal(row["value"]) > allowed and state is not None and state["state"] == "open":
                 txn.append(
                     self.deployment.ledger.draft(
                         "session.suspended",
@@ -438,19 +419,15 @@ class _Attempt:
         approval_id = new_id("a")
         data = self._common(decision, facts) | approvals.question(approval_id, decision, self.txn.now)
         appended = self.txn.append(self._draft("approval.requested", decision, data))
-        approvals.open_question(
-            self.txn, approval_id, self.session.id, data, self.prepared.content, appended.id
-        )
-        self._put_call(
-            "ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id
-        )
+        approvals.open_question(self.txn, approval_id, self.session.id, data, self.prepared.content, appended.id)
+        self._put_call("ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id)
         return Refused(decision, self.call_id, approval_id, fresh_approval=True)
 
 
 def facts_record(facts: Facts) -> dict[str, Any]:
     """Facts as a leaf keeps them, for replay. Sums are left to the counters' history: they say what arguments held."""
     return {
-        "now": facts.now.isoformat(timespec="microseconds"),
+        "now": show_moment(facts.now),
         "session": facts.session,
         "revoked": sorted(facts.revoked),
         "counters": {limit: value for limit, value in sorted(facts.counters.items()) if ":sum:" not in limit},

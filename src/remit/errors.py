@@ -99,7 +99,7 @@ class RemitError(Exception):
             self.code = code
 
 
-class Denied(RemitError):  # noqa: N818 - "Denied" is the word of the vocabulary
+class Denied(RemitError):
     """Raised when the gate refuses a call. The tool body was not entered."""
 
     def __init__(
@@ -189,13 +189,13 @@ class IdentityError(RemitError):
     code = "identity_error"
 
 
-class NotCanonical(RemitError):  # noqa: N818
+class NotCanonical(RemitError):
     """Raised when a path, URL, address or number could be read in more than one way. Nothing is rewritten."""
 
     code = "not_canonical"
 
 
-class Unrepresentable(RemitError):  # noqa: N818
+class Unrepresentable(RemitError):
     """Raised when a value has no encoding in evidence, or is larger than evidence may be."""
 
     code = "argument_unrepresentable"

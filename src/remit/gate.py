@@ -32,7 +32,7 @@ from remit.outcomes import Outcomes, read_exception, read_result
 from remit.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
-    from remit.authority.decide import Decision
+    from remit.authority.calls import Decision
     from remit.deployment import Deployment
     from remit.sessions import Session
 
@@ -102,9 +102,7 @@ class Gate:
         return self._ledger.run(lambda txn: entry.decide_now(self._deployment, txn, session, prepared))
 
     def _entry(self, session: Session, request: CallRequest, prepared: Prepared) -> Callable[..., Entry]:
-        return entry.job(
-            self._deployment, self.running, session, request, prepared, parent=current_call.get()
-        )
+        return entry.job(self._deployment, self.running, session, request, prepared, parent=current_call.get())
 
     def _answer(self, session: Session, request: CallRequest, found: Refused | Replay | Ticket | Join) -> Any:
         if isinstance(found, Replay):
@@ -123,9 +121,7 @@ class Gate:
         code = decision.code
         assert code is not None
         self._deployment.notify("call.denied", {**details, "code": code})
-        raise Denied(
-            decision.reason, code=code, rule=decision.rule, call_id=found.call_id, remedy=decision.remedy
-        )
+        raise Denied(decision.reason, code=code, rule=decision.rule, call_id=found.call_id, remedy=decision.remedy)
 
     def _replayed(self, found: Replay) -> Any:
         record = self._ledger.record(found.result_record)
@@ -160,9 +156,7 @@ class Gate:
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            self._finish(
-                session, ticket, "exception", detail="the tool returned an awaitable to a synchronous call"
-            )
+            self._finish(session, ticket, "exception", detail="the tool returned an awaitable to a synchronous call")
             raise UsageError(
                 f"{ticket.tool} returned an awaitable: use `await session.acall(…)` with an async function"
             )
@@ -172,9 +166,7 @@ class Gate:
         self._finish(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
         return result
 
-    async def _run_async(
-        self, session: Session, request: CallRequest, prepared: Prepared, ticket: Ticket
-    ) -> Any:
+    async def _run_async(self, session: Session, request: CallRequest, prepared: Prepared, ticket: Ticket) -> Any:
         token = current_call.set(ticket.call_id)
         try:
             result = request.run(**prepared.snapshot)  # (5)

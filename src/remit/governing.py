@@ -51,9 +51,7 @@ def govern(
                 adapter = point.load()
             except ImportError as error:
                 extra = EXTRAS.get(package, package)
-                raise UsageError(
-                    f'the adapter for {package} needs `pip install "remit[{extra}]"` ({error})'
-                ) from error
+                raise UsageError(f'the adapter for {package} needs `pip install "remit[{extra}]"` ({error})') from error
             return adapter(x, app=app, session=session, server=server, grants=grants)
         if package not in seen and package not in ("builtins", "pydantic", "abc", "typing"):
             seen.append(package)

@@ -11,10 +11,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from remit.authority.durations import show_moment
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
 from remit.resources.yaml_source import load_strict
@@ -31,9 +32,7 @@ def subject_of(text: str) -> str:
     """`user:alice@acme.com` as it is; `alice@acme.com` with `user:` put before it. Raises `IdentityError` otherwise."""
     subject = text if ":" in text else f"user:{text}"
     if not _SUBJECT.match(subject):
-        raise IdentityError(
-            f"{text!r} names nobody: expected user:NAME or service:NAME, such as user:alice@acme.com"
-        )
+        raise IdentityError(f"{text!r} names nobody: expected user:NAME or service:NAME, such as user:alice@acme.com")
     return subject
 
 
@@ -66,9 +65,7 @@ class Identity:
 
     def holds(self, wanted: Iterable[str]) -> bool:
         """Whether this identity is one of `wanted`: `role:finance`, or a subject such as `user:bob@acme.com`."""
-        return any(
-            name == self.subject or (name.startswith("role:") and name[5:] in self.roles) for name in wanted
-        )
+        return any(name == self.subject or (name.startswith("role:") and name[5:] in self.roles) for name in wanted)
 
 
 class Credential:
@@ -123,7 +120,7 @@ class People:
 
     @classmethod
     def load(cls, path: str | Path) -> People:
-        """Read the file. Raises `UsageError` when it is missing, `GrantError` with the line when it is not strict YAML."""
+        """Read the file. Raises `UsageError` when it is missing, `GrantError` with the line when it is no strict YAML."""
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")
@@ -142,13 +139,9 @@ class People:
             subject = subject_of(person)
             held = entry.get("roles") if isinstance(entry, Mapping) else None
             if not isinstance(held, list) or not all(isinstance(role, str) and role for role in held):
-                raise UsageError(
-                    f"{name}: {person} has no list of roles; expected {person}: {{roles: [reviewer]}}"
-                )
+                raise UsageError(f"{name}: {person} has no list of roles; expected {person}: {{roles: [reviewer]}}")
             if set(entry) != {"roles"}:
-                raise UsageError(
-                    f"{name}: {person} has unknown keys {sorted(set(entry) - {'roles'})}; expected roles"
-                )
+                raise UsageError(f"{name}: {person} has unknown keys {sorted(set(entry) - {'roles'})}; expected roles")
             if subject in roles:
                 raise UsageError(f"{name}: {subject} is listed twice")
             roles[subject] = frozenset(held)
@@ -210,7 +203,7 @@ class Authenticator:
                 "subject": credential.subject,
                 "act": act,
                 "about": dict(about),
-                "time": now.astimezone(UTC).isoformat(timespec="microseconds"),
+                "time": show_moment(now),
             }
         )
         signature = credential.sign(statement)
@@ -238,6 +231,4 @@ class Authenticator:
                 "credential=remit.Credential.load(PERSON, KEY_FILE), or open with development=True to accept claims"
             )
         subject = subject_of(credential) if credential is not None else f"user:{getpass.getuser()}"
-        return Identity(
-            subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject)
-        )
+        return Identity(subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject))

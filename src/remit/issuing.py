@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from remit.authority.breadth import check_breadth
 from remit.authority.compile import compile_grant
+from remit.authority.durations import show_moment
 from remit.authority.source import GrantSource, read_grant
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
@@ -123,23 +124,21 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
         raise IdentityError(
             f"{who.subject} may not issue {terms.template or 'this grant'}; it takes {', '.join(rule.by)}"
         )
-    same = select(func.count()).where(
-        GrantRow.template == terms.template, GrantRow.principal == terms.principal
-    )
+    same = select(func.count()).where(GrantRow.template == terms.template, GrantRow.principal == terms.principal)
     if rule.per_principal is not None:
-        since = (txn.now - rule.per_principal.period).isoformat(timespec="microseconds")
+        since = show_moment(txn.now - rule.per_principal.per)
         [(count,)] = txn.rows(same.where(GrantRow.not_before >= since))
         if count >= rule.per_principal.count:
             raise GrantError(
-                f"{terms.principal} has had {count} grants of {terms.template} within {_words(rule.per_principal.period)}; "
+                f"{terms.principal} has had {count} grants of {terms.template} in {_words(rule.per_principal.per)}; "
                 f"the template allows {rule.per_principal.count}"
             )
     if rule.open is not None:
-        now = txn.now.isoformat(timespec="microseconds")
+        now = show_moment(txn.now)
         [(count,)] = txn.rows(same.where(GrantRow.state == "active", GrantRow.expires > now))
         if count >= rule.open:
             raise GrantError(
-                f"{terms.principal} has {count} open grants of {terms.template}; the template allows {rule.open} at once"
+                f"{terms.principal} has {count} open grants of {terms.template}; the template allows {rule.open}"
             )
 
 
@@ -165,8 +164,8 @@ def _append(
     digest = txn.artefact(content, GRANT_TYPE)
     signature = signing.sign(GRANT_TYPE, content)
     window = {
-        "not_before": terms.not_before.isoformat(timespec="microseconds"),
-        "expires": terms.expires.isoformat(timespec="microseconds"),
+        "not_before": show_moment(terms.not_before),
+        "expires": show_moment(terms.expires),
     }
     appended = txn.append(
         deployment.ledger.draft(
@@ -238,9 +237,7 @@ def load(deployment: Deployment, grant_id: str) -> Grant:
     )
 
 
-def revoke(
-    deployment: Deployment, grant_id: str, *, reason: str, credential: Credential | str | None
-) -> Grant:
+def revoke(deployment: Deployment, grant_id: str, *, reason: str, credential: Credential | str | None) -> Grant:
     """See `App.revoke`."""
     deployment.require("issue")
 

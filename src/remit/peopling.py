@@ -31,9 +31,7 @@ def enrol(deployment: Deployment, person: str, public_key: str, credential: Cred
         if row is not None and row["state"] == "enrolled":
             if row["key"] == key.text:
                 return
-            raise UsageError(
-                f"{subject} is enrolled with another key; remove that one first (`remit person remove`)"
-            )
+            raise UsageError(f"{subject} is enrolled with another key; remove that one first (`remit person remove`)")
         by = _authority(deployment, txn, credential, act="person.enrol", subject=subject, key=key.text)
         appended = txn.append(
             deployment.ledger.draft(
@@ -78,9 +76,7 @@ def _authority(
     who = deployment.identify(txn, credential, act=act, about={"person": subject, "key": key})
     administrators = [name for name, roles in deployment.people.roles_by_subject.items() if "admin" in roles]
     if administrators and not deployment.development and not who.holds([ADMIN]):
-        raise IdentityError(
-            f"{who.subject} may not do that: it takes {ADMIN}, which {', '.join(administrators)} hold"
-        )
+        raise IdentityError(f"{who.subject} may not do that: it takes {ADMIN}, which {', '.join(administrators)} hold")
     return who.as_record()
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from remit.authority.decide import CallView, Facts, Failure, Match, match, settle
+from remit.authority.calls import CallView, Facts, Failure
+from remit.authority.decide import Match, match, settle
 from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
 from remit.errors import GrantError, NotCanonical, Remedy, Unrepresentable
@@ -48,6 +49,9 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         failure = Failure(code, tool, str(error), Remedy("change_argument"))
         injected = {}
     view = CallView(tool, snapshot, snapshot, frozenset(), injected, (), frozenset(), None, known is not None)
+    if failure is None and request.objection is not None:
+        remedy = Remedy("change_argument", request.objection)
+        failure = Failure("argument_out_of_bounds", f"{tool}:sent", f"{request.objection}.", remedy)
     if failure is None:
         view, failure = _resolve(view, request, known)
     matched = Match.refused(failure) if failure is not None else match(chain, view)
@@ -114,13 +118,11 @@ def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[An
         return encoded, copy.deepcopy(plain)
     except Exception as error:
         raise Unrepresentable(
-            f"the arguments cannot be copied ({type(error).__name__}), so what is decided on could change before it runs"
+            f"the arguments cannot be copied ({type(error).__name__}): what is decided on could change before it runs"
         ) from error
 
 
-def _resolve(
-    view: CallView, request: CallRequest, known: ToolEntry | None
-) -> tuple[CallView, Failure | None]:
+def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> tuple[CallView, Failure | None]:
     """Check against the pinned schema, fill its defaults, and turn arguments into accesses."""
     effective: Mapping[str, Any] = view.arguments
     defaulted: frozenset[str] = frozenset()

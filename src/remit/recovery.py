@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
 
+from remit.authority.durations import show_moment
 from remit.errors import Denied, Unrepresentable, UsageError
 from remit.ids import new_id
 from remit.ledger import values
@@ -31,7 +32,7 @@ def recover(app: App) -> None:
     def job(txn: Txn) -> None:
         for writer in dead:
             _recover_writer(app.deployment, txn, writer)
-        now = txn.now.isoformat(timespec="microseconds")
+        now = show_moment(txn.now)
         ended = select(SessionRow.id).where(SessionRow.state != "closed", SessionRow.ends <= now)
         for (session_id,) in txn.rows(ended):
             close_session(app, txn, session_id, "grant ended")
@@ -41,7 +42,7 @@ def recover(app: App) -> None:
 
 
 def _any_ended(deployment: Deployment) -> bool:
-    now = deployment.ledger.now().isoformat(timespec="microseconds")
+    now = show_moment(deployment.ledger.now())
     ended = select(SessionRow.id).where(SessionRow.state != "closed", SessionRow.ends <= now).limit(1)
     return bool(deployment.ledger.read().rows(ended))
 
@@ -91,12 +92,8 @@ def resolve(
         if row is None:
             raise UsageError(f"no call {call_id!r} is in this ledger")
         if row["state"] != "unknown":
-            raise UsageError(
-                f"call {call_id} ended {row['state']}; only an unknown outcome is settled by a person"
-            )
-        who = deployment.identify(
-            txn, credential, act="call.resolve", about={"call": call_id, "outcome": outcome}
-        )
+            raise UsageError(f"call {call_id} ended {row['state']}; only an unknown outcome is settled by a person")
+        who = deployment.identify(txn, credential, act="call.resolve", about={"call": call_id, "outcome": outcome})
         appended = txn.append(
             deployment.ledger.draft(
                 "call.resolved",
@@ -104,7 +101,7 @@ def resolve(
                 data={
                     "call": call_id,
                     "intent": row["intent_record"],
-                    "status": outcome,
+                    "outcome": outcome,
                     "supersedes": row["outcome_record"],
                     "by": who.as_record(),
                 },
@@ -140,9 +137,7 @@ def resume_session(deployment: Deployment, session_id: str, credential: Credenti
                 txn.put("counters", limit, value="0")
                 reset.append(limit)
         txn.append(
-            deployment.ledger.draft(
-                "session.resumed", session=session_id, data={"by": who.as_record(), "reset": reset}
-            )
+            deployment.ledger.draft("session.resumed", session=session_id, data={"by": who.as_record(), "reset": reset})
         )
         txn.put("sessions", session_id, state="open")
 
@@ -158,9 +153,7 @@ def accept_tool(deployment: Deployment, tool: str, credential: Credential | str 
             raise UsageError(f"no tool {tool!r} has been seen here")
         if row["state"] == "accepted":
             return
-        who = deployment.identify(
-            txn, credential, act="tool.accept", about={"tool": tool, "definition": row["digest"]}
-        )
+        who = deployment.identify(txn, credential, act="tool.accept", about={"tool": tool, "definition": row["digest"]})
         appended = txn.append(
             deployment.ledger.draft(
                 "tool.accepted",

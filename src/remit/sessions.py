@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 
 from remit.approvals import fresh_arguments
 from remit.authority.brief import brief
+from remit.authority.calls import Decision
 from remit.authority.compile import CompiledGrant
-from remit.authority.decide import Decision
+from remit.authority.durations import show_moment
 from remit.calls import CallRequest, Classify
 from remit.current import CURRENT
 from remit.entry import read_facts
@@ -119,6 +120,7 @@ class Session:
         passthrough: tuple[type[BaseException], ...] = (),
         continues: str | None = None,
         claimed: Mapping[str, Any] | None = None,
+        objection: str | None = None,
     ) -> Any:
         """One governed call: `run(**arguments)`, if the grant allows it and its record is durable.
 
@@ -128,7 +130,7 @@ class Session:
         """
         request = CallRequest(
             tool, arguments, run, call_id, scope, injected or {}, classify, definition, passthrough, continues,
-            None, claimed or {},
+            None, claimed or {}, objection,
         )  # fmt: skip
         return self._app.gate.call(self._ready(), request)
 
@@ -146,19 +148,18 @@ class Session:
         passthrough: tuple[type[BaseException], ...] = (),
         continues: str | None = None,
         claimed: Mapping[str, Any] | None = None,
+        objection: str | None = None,
     ) -> Any:
         """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
         request = CallRequest(
             tool, arguments, run, call_id, scope, injected or {}, classify, definition, passthrough, continues,
-            None, claimed or {},
+            None, claimed or {}, objection,
         )  # fmt: skip
         if not self._opened:
             await asyncio.to_thread(self.open)
         return await self._app.gate.acall(self, request)
 
-    def explain(
-        self, tool: str, arguments: Mapping[str, Any], *, definition: ToolDefinition | None = None
-    ) -> Decision:
+    def explain(self, tool: str, arguments: Mapping[str, Any], *, definition: ToolDefinition | None = None) -> Decision:
         """What `call` would decide now. Decides, runs and records nothing."""
         request = CallRequest(tool, arguments, _never, definition=definition)
         return self._app.gate.explain(self._ready(), request)
@@ -175,9 +176,7 @@ class Session:
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
         approval, arguments = fresh_arguments(self._app.deployment, approval_id)
         if approval.session_id != self.id:
-            raise UsageError(
-                f"approval {approval_id} belongs to session {approval.session_id}, not to {self.id}"
-            )
+            raise UsageError(f"approval {approval_id} belongs to session {approval.session_id}, not to {self.id}")
         return CallRequest(approval.tool, arguments, run, approval_id=approval_id)
 
     def brief(self) -> str:
@@ -203,9 +202,7 @@ class Session:
         }
         known = {name: value for name, value in said.items() if value}
         ledger = self._app.deployment.ledger
-        draft = ledger.draft(
-            "session.context", session=self.id, data={"claimed": sorted(known)}, private=known
-        )
+        draft = ledger.draft("session.context", session=self.id, data={"claimed": sorted(known)}, private=known)
         ledger.run(lambda txn: txn.append(draft))
 
     # -- opening
@@ -239,9 +236,7 @@ class Session:
         if self._id is not None:
             row = txn.get("sessions", self._id)
             if row is None:
-                raise UsageError(
-                    f"no session {self._id!r} is in this ledger; `remit session list` shows them"
-                )
+                raise UsageError(f"no session {self._id!r} is in this ledger; `remit session list` shows them")
             return row
         if self._key is None:
             return None
@@ -268,8 +263,8 @@ class Session:
             "agent": acting.agent,
             "workload": workload,
             "mode": "enforce",
-            "opened": txn.now,
-            "ends": ends,
+            "opened": show_moment(txn.now),
+            "ends": show_moment(ends),
             "idle_seconds": int(self._idle.total_seconds()) if self._idle else None,
         }
         txn.append(
@@ -285,7 +280,7 @@ class Session:
                     "workload": {"id": workload, "authenticated": False, "method": "claimed"},
                     "mode": "enforce",
                     "key": deployment.ledger.keyed("session-key", self._key) if self._key else None,
-                    "ends": ends.isoformat(timespec="microseconds"),
+                    "ends": show_moment(ends),
                     "catalogue": deployment.catalogue.digest,
                     "development": deployment.development,
                 },
@@ -317,7 +312,7 @@ class Session:
                 )
 
     def note_call(self, txn: Txn) -> None:
-        """Called inside the transaction of each call: closes the session when it was idle too long, else notes the call."""
+        """Called inside the transaction of each call: closes the session when it was idle too long."""
         row = txn.get("sessions", self._id)
         if row is None or row["state"] != "open" or row["idle_seconds"] is None:
             return
@@ -326,7 +321,7 @@ class Session:
             assert self._id is not None
             close_session(self._app, txn, self._id, "idle")
         else:
-            txn.put("sessions", self._id, last_call=txn.now)
+            txn.put("sessions", self._id, last_call=show_moment(txn.now))
 
     def join(self, txn: Txn) -> None:
         """Called inside the transaction of each call: a writer's first call in a session is preceded by its joining."""
@@ -340,9 +335,7 @@ class Session:
                 deployment.ledger.draft(
                     "session.joined",
                     session=self._id,
-                    data={
-                        "workload": {"id": process_workload(), "authenticated": False, "method": "claimed"}
-                    },
+                    data={"workload": {"id": process_workload(), "authenticated": False, "method": "claimed"}},
                 )
             )
             deployment.joined.add(marker)
@@ -396,9 +389,7 @@ class Session:
         try:
             yield self
         finally:
-            with contextlib.suppress(
-                ValueError
-            ):  # a generator may be closed in another context than it began in
+            with contextlib.suppress(ValueError):  # a generator may be closed in another context than it began in
                 CURRENT.reset(token)
 
     def _waits(self) -> bool:
@@ -423,9 +414,7 @@ class Session:
         self._suspended_noted = False
 
 
-def close_session(
-    app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None
-) -> None:
+def close_session(app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None) -> None:
     """Append `session.closed`, with the last sequence number of every writer that took part, so that a gap shows."""
     row = txn.get("sessions", session_id)
     if row is None:
@@ -437,15 +426,11 @@ def close_session(
         .where(RecordRow.session == session_id)
         .group_by(RecordRow.writer)
     )
-    data: dict[str, Any] = {"writers": {writer: last for writer, last in lasts}, "why": _closing_word(reason)}
+    data: dict[str, Any] = {"writers": {row[0]: row[1] for row in lasts}, "why": _closing_word(reason)}
     if by is not None:
         data["by"] = dict(by)
-    txn.append(
-        app.deployment.ledger.draft(
-            "session.closed", session=session_id, data=data, private={"reason": reason}
-        )
-    )
-    txn.put("sessions", session_id, state="closed", closed=txn.now, reason=reason, session_key=None)
+    txn.append(app.deployment.ledger.draft("session.closed", session=session_id, data=data, private={"reason": reason}))
+    txn.put("sessions", session_id, state="closed", closed=show_moment(txn.now), reason=reason, session_key=None)
 
 
 def _closing_word(reason: str) -> str:

@@ -54,9 +54,7 @@ class VerifyingKey:
             raw = base64.b64decode(signature, validate=True)
             self._key.verify(raw, pre_authentication_encoding(payload_type, payload))
         except (binascii.Error, ValueError, InvalidSignature) as error:
-            raise VerificationError(
-                f"the signature by key {self.key_id} does not match what is stored"
-            ) from error
+            raise VerificationError(f"the signature by key {self.key_id} does not match what is stored") from error
 
 
 class SigningKey:

@@ -51,9 +51,7 @@ def permits(session: Session, tool: str, arguments: Mapping[str, Any]) -> None:
     """Assert that the session's grant permits this call. Nothing runs, nothing is recorded."""
     decision = session.explain(tool, arguments)
     if decision.effect != "permit":
-        raise AssertionError(
-            f"{tool} is not permitted: {decision.effect} {decision.code or ''} ({decision.reason})"
-        )
+        raise AssertionError(f"{tool} is not permitted: {decision.effect} {decision.code or ''} ({decision.reason})")
 
 
 def denies(session: Session, tool: str, arguments: Mapping[str, Any], code: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a model is told of a refusal: one sentence, the code, and what would help. Never policy source, never secrets."""
+"""What a model is told of a refusal: one sentence, the code, what would help. Never policy source, never secrets."""
 
 from __future__ import annotations
 

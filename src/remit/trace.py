@@ -6,7 +6,7 @@ import sys
 
 
 def trace_parent() -> str | None:
-    """The current span as a `traceparent` header (W3C Trace Context 3.2), or None. Never imports OpenTelemetry itself."""
+    """The current span as a `traceparent` header (W3C Trace Context 3.2), or None. Never imports OpenTelemetry."""
     api = sys.modules.get("opentelemetry.trace")
     if api is None:
         return None

@@ -14,9 +14,7 @@ from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
 LARGE = {"order": "ord_4711", "amount": 30}
 
 
-def _ask(
-    session: remit.Session, tool: Tool, arguments: dict[str, Any] | None = None
-) -> remit.ApprovalRequired:
+def _ask(session: remit.Session, tool: Tool, arguments: dict[str, Any] | None = None) -> remit.ApprovalRequired:
     with pytest.raises(remit.ApprovalRequired) as caught:
         session.call("payments.refund", arguments or LARGE, run=tool)
     return caught.value
@@ -92,9 +90,7 @@ def test_refused_call_does_not_run(app: remit.App, grant: remit.Grant, tool: Too
 
 
 @pytest.mark.requirement("code:approval_expired")
-def test_answer_after_its_time_is_refused(
-    app: remit.App, grant: remit.Grant, tool: Tool, clock: Clock
-) -> None:
+def test_answer_after_its_time_is_refused(app: remit.App, grant: remit.Grant, tool: Tool, clock: Clock) -> None:
     """A question does not wait for ever."""
     with app.session(grant) as session:
         asked = _ask(session, tool)
@@ -159,13 +155,12 @@ class TestOutsideDevelopment:
 
     def test_handle_for_sessions_only_cannot_approve_or_issue(self, tmp_path: Path) -> None:
         """An agent's process gets a handle that cannot do a person's part."""
-        with temporary(tmp_path) as whole:
-            with remit.open(whole.url, can={"session"}, development=True) as handle:
-                for act in (
-                    lambda: handle.issue(TRIAGE, credential="user:ravi@acme.com"),
-                    lambda: handle.approve("a-1", credential="user:bob@acme.com"),
-                    lambda: handle.verdict("s-1", "within", reason="x", credential="user:bob@acme.com"),
-                    lambda: handle.enrol("eve@acme.com", "x"),
-                ):
-                    with pytest.raises(remit.UsageError, match="cannot"):
-                        act()
+        with temporary(tmp_path) as whole, remit.open(whole.url, can={"session"}, development=True) as handle:
+            for act in (
+                lambda: handle.issue(TRIAGE, credential="user:ravi@acme.com"),
+                lambda: handle.approve("a-1", credential="user:bob@acme.com"),
+                lambda: handle.verdict("s-1", "within", reason="x", credential="user:bob@acme.com"),
+                lambda: handle.enrol("eve@acme.com", "x"),
+            ):
+                with pytest.raises(remit.UsageError, match="cannot"):
+                    act()

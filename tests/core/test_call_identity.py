@@ -15,9 +15,7 @@ from tests.core.conftest import TRIAGE, Tool, data, types
 pytestmark = pytest.mark.requirement("I10")
 
 
-def test_same_scope_and_id_runs_once_and_returns_the_stored_result(
-    app: remit.App, grant: remit.Grant
-) -> None:
+def test_same_scope_and_id_runs_once_and_returns_the_stored_result(app: remit.App, grant: remit.Grant) -> None:
     """The second request gets the first one's result; the replay is on record."""
     tool = Tool({"subject": "printer on fire", "n": 2**70})
     with app.session(grant) as session:
@@ -40,9 +38,7 @@ def test_same_id_in_another_scope_is_another_call(app: remit.App, grant: remit.G
 
 
 @pytest.mark.requirement("code:call_conflict")
-def test_same_scope_and_id_with_other_content_is_call_conflict(
-    app: remit.App, grant: remit.Grant, tool: Tool
-) -> None:
+def test_same_scope_and_id_with_other_content_is_call_conflict(app: remit.App, grant: remit.Grant, tool: Tool) -> None:
     """A re-entry that says something else is not a re-entry."""
     with app.session(grant) as session:
         session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1")
@@ -163,7 +159,7 @@ def test_concurrent_acalls_with_one_identity_run_once(app: remit.App, grant: rem
 def test_pending_call_is_resumed_and_ends_once(app: remit.App, grant: remit.Grant) -> None:
     """A framework's interrupt is not an outcome: the re-entry is decided again and ends in one terminal outcome."""
 
-    class Interrupt(Exception):  # noqa: N818 - stands for a framework's control flow
+    class Interrupt(Exception):
         pass
 
     steps = iter([Interrupt("ask"), "finished"])
@@ -176,12 +172,8 @@ def test_pending_call_is_resumed_and_ends_once(app: remit.App, grant: remit.Gran
 
     with app.session(grant) as session:
         with pytest.raises(Interrupt):
-            session.call(
-                "kb.search", {"query": "a"}, run=run, call_id="c", scope="r", passthrough=(Interrupt,)
-            )
-        result = session.call(
-            "kb.search", {"query": "a"}, run=run, call_id="c", scope="r", passthrough=(Interrupt,)
-        )
+            session.call("kb.search", {"query": "a"}, run=run, call_id="c", scope="r", passthrough=(Interrupt,))
+        result = session.call("kb.search", {"query": "a"}, run=run, call_id="c", scope="r", passthrough=(Interrupt,))
 
     assert result == "finished"
     assert [outcome["status"] for outcome in data(app, "call.outcome")] == ["pending", "ok"]

@@ -98,9 +98,7 @@ def test_sum_is_added_exactly(app: remit.App, tool: Tool) -> None:
 
 
 @pytest.mark.requirement("code:session_suspended")
-def test_past_the_denied_limit_the_session_is_suspended_until_a_person_resumes_it(
-    app: remit.App, tool: Tool
-) -> None:
+def test_past_the_denied_limit_the_session_is_suspended_until_a_person_resumes_it(app: remit.App, tool: Tool) -> None:
     """A looping agent is stopped, and does not flood the ledger."""
     grant = app.issue(_granted(limits={"denied": 3}), credential="user:ravi@acme.com")
     with app.session(grant, key="thread:1") as session:

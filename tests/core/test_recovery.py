@@ -30,17 +30,13 @@ session.call("kb.search", {"query": "a"}, run=search, call_id="call_1", scope="r
 
 
 def _die(url: str, grant_id: str, marker: Path) -> None:
-    died = subprocess.run(
-        [sys.executable, "-c", DIES_IN_THE_TOOL, url, grant_id, str(marker)], timeout=60, check=False
-    )
+    died = subprocess.run([sys.executable, "-c", DIES_IN_THE_TOOL, url, grant_id, str(marker)], timeout=60, check=False)
     assert died.returncode == -signal.SIGKILL
     assert marker.exists()
 
 
 @pytest.mark.requirement("I7")
-def test_dangling_intent_of_a_dead_writer_becomes_unknown_and_a_person_settles_it(
-    tmp_path: Path, tool: Tool
-) -> None:
+def test_dangling_intent_of_a_dead_writer_becomes_unknown_and_a_person_settles_it(tmp_path: Path, tool: Tool) -> None:
     """Not a guess: `unknown`, refused on re-entry, until a person says what happened."""
     with temporary(tmp_path) as app:
         grant = app.issue(GRANTED, credential="user:ravi@acme.com")
@@ -147,9 +143,7 @@ class TestNoRecordNoCall:
             assert len(tool.calls) == 1
             assert [outcome["status"] for outcome in data(app, "call.outcome")] == ["ok", "ok"]
 
-    @pytest.mark.skipif(
-        os.geteuid() == 0, reason="root writes to read-only files; the chaos run covers this as a user"
-    )
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only files; the chaos run covers this as a user")
     def test_read_only_database(self, tmp_path: Path, tool: Tool) -> None:
         """Not even an intent can be written."""
         with temporary(tmp_path) as app:

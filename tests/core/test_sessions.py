@@ -71,9 +71,7 @@ def test_session_inside_another_is_refused(app: remit.App, grant: remit.Grant) -
         pass
 
 
-def test_raw_thread_has_no_session_until_it_activates_one(
-    app: remit.App, grant: remit.Grant, tool: Tool
-) -> None:
+def test_raw_thread_has_no_session_until_it_activates_one(app: remit.App, grant: remit.Grant, tool: Tool) -> None:
     """A thread inherits nothing; `activate` is explicit."""
     outcomes: list[str] = []
 
@@ -121,9 +119,7 @@ def test_executor_of_an_event_loop_keeps_the_session(app: remit.App, grant: remi
 
 def test_two_hundred_concurrent_acalls_are_recorded_once_each_in_the_right_session(app: remit.App) -> None:
     """Two sessions, 100 calls each, one loop: nothing is lost, doubled or mixed up."""
-    grants = [
-        app.issue({**TRIAGE, "limits": {"calls": 100}}, credential="user:ravi@acme.com") for _ in range(2)
-    ]
+    grants = [app.issue({**TRIAGE, "limits": {"calls": 100}}, credential="user:ravi@acme.com") for _ in range(2)]
 
     async def search(query: str) -> str:
         await asyncio.sleep(0)
@@ -230,9 +226,7 @@ def test_session_is_joined_from_another_process_by_its_id(app: remit.App, grant:
     app.verify()
 
 
-def test_idle_session_is_closed_at_the_next_call(
-    app: remit.App, grant: remit.Grant, tool: Tool, clock: Clock
-) -> None:
+def test_idle_session_is_closed_at_the_next_call(app: remit.App, grant: remit.Grant, tool: Tool, clock: Clock) -> None:
     """`idle=` ends a keyed session that nobody used."""
     session = app.session(grant, key="thread:1", idle="5m").open()
     session.call("kb.search", {"query": "a"}, run=tool)

@@ -18,9 +18,7 @@ class TestPermittedCall:
     """A call inside its grant."""
 
     @pytest.mark.requirement("I2")
-    def test_runs_between_a_durable_intent_and_a_durable_outcome(
-        self, app: remit.App, grant: remit.Grant
-    ) -> None:
+    def test_runs_between_a_durable_intent_and_a_durable_outcome(self, app: remit.App, grant: remit.Grant) -> None:
         """While the tool runs its intent can be read from another connection; its outcome follows."""
         seen: list[str] = []
 
@@ -134,9 +132,7 @@ class TestRefusedCall:
         assert [denied["decision"]["code"] for denied in data(app, "call.denied")] == ["no_grant"]
 
     @pytest.mark.requirement("code:grant_expired")
-    def test_after_the_window_is_denied(
-        self, app: remit.App, grant: remit.Grant, tool: Tool, clock: Clock
-    ) -> None:
+    def test_after_the_window_is_denied(self, app: remit.App, grant: remit.Grant, tool: Tool, clock: Clock) -> None:
         """A session may live on; the grant does not."""
         with app.session(grant) as session:
             session.call("crm.read_ticket", {"id": 88}, run=tool)
@@ -163,9 +159,7 @@ class TestRefusedCall:
         assert caught.value.code == "not_yet_valid"
 
     @pytest.mark.requirement("code:grant_revoked")
-    def test_after_revocation_the_next_call_is_denied(
-        self, app: remit.App, grant: remit.Grant, tool: Tool
-    ) -> None:
+    def test_after_revocation_the_next_call_is_denied(self, app: remit.App, grant: remit.Grant, tool: Tool) -> None:
         """Revoking one grant stops its session at the next call, and no other."""
         other = app.issue(TRIAGE, credential="user:ravi@acme.com")
         sibling = app.session(other).open()
@@ -196,9 +190,7 @@ class TestRefusedCall:
     ) -> None:
         """What a request says of itself is never believed over what the session knows."""
         with app.session(grant) as session, pytest.raises(remit.Denied) as caught:
-            session.call(
-                "crm.read_ticket", {"id": 88}, run=tool, claimed={"principal": "user:mallory@acme.com"}
-            )
+            session.call("crm.read_ticket", {"id": 88}, run=tool, claimed={"principal": "user:mallory@acme.com"})
 
         assert caught.value.code == "identity_conflict"
         assert "identity.conflict" in types(app)

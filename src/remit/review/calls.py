@@ -165,9 +165,17 @@ def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | No
         reason=said.get("reason"),
         error=came_to.get("error"),
         duration_us=ended.data.get("duration_us") if ended is not None else None,
-        unbounded=tuple(begun.data.get("unbounded", ())),
+        unbounded=_unbounded(begun.data.get("unbounded")),
         enforced=bool(decision.get("enforced", True)),
         approval_id=begun.data.get("approval"),
         parent=begun.data.get("parent"),
         replayed=replayed,
     )
+
+
+def _unbounded(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What ran unbounded, as a person reads it: leaves name only what grant or schema name, and count the rest."""
+    if found is None:
+        return ()
+    others = found["others"]
+    return (*found["names"], *([f"{others} other argument{'s' if others > 1 else ''}"] if others else []))

@@ -25,7 +25,9 @@ CHUNKS: Final = (64, 16, 4, 1)
 
 def text_time(moment: datetime) -> str:
     """RFC 3339 in UTC with six digits of fraction, as every table and leaf writes it. Sorts as time does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 class Shape:
