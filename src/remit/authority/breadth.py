@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from remit.authority.constraints import CONSTRAINT_WORDS, Constraint
+from remit.authority.keys import server_wildcard
 from remit.authority.literals import show
 from remit.authority.model import GrantDocument
 from remit.authority.overlap import unapproved_overlaps
@@ -21,8 +22,9 @@ LONG: Final = timedelta(days=31)
 def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> None:
     """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds."""
     problems: list[str] = []
-    for tool, clause in _document(grant).clauses():
-        if clause.resources is None and _touches(catalogue, tool):
+    document = _document(grant)
+    for tool, clause in document.clauses():
+        if clause.resources is None and _touches(catalogue, tool, document):
             problems.append(
                 f"{tool} ({clause.name}): the catalogue says what this tool touches, so the clause has to name "
                 '`resources: ["ACTION URI", …]`, or say `resources: any`'
@@ -38,7 +40,7 @@ def warnings(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[st
     found = unapproved_overlaps(document)
     for tool, clause in document.clauses():
         where = f"{tool} ({clause.name})"
-        if isinstance(clause.resources, tuple) and not tool.endswith(".*") and not _touches(catalogue, tool):
+        if isinstance(clause.resources, tuple) and not _touches(catalogue, tool, document):
             found.append(
                 f"{where}: names resources, but no catalogue says what the tool touches, so every call is refused."
             )
@@ -54,9 +56,13 @@ def _document(grant: GrantTerms | GrantDocument) -> GrantDocument:
     return grant.document if isinstance(grant, GrantTerms) else grant
 
 
-def _touches(catalogue: Catalogue, tool: str) -> bool:
-    entry = catalogue.entry(tool)
-    return entry is not None and entry.yields_accesses
+def _touches(catalogue: Catalogue, tool: str, document: GrantDocument) -> bool:
+    """Whether the catalogue finds accesses in calls of a tool; of `crm.*`, in calls of any tool that it speaks for."""
+    keys = [tool]
+    if tool.endswith(".*"):
+        keys += [key for key in catalogue.keys() if server_wildcard(key) == tool and key not in document.tools]
+    entries = [catalogue.entry(key) for key in keys]
+    return any(entry is not None and entry.yields_accesses for entry in entries)
 
 
 def _doubts(bound: Constraint) -> list[str]:

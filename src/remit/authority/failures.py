@@ -89,6 +89,8 @@ def _argument_problems(clause: CompiledClause, call: CallView) -> Iterator[Probl
     for name in call.effective:
         if name in clause.names or name in call.defaulted or (by_resources and name in call.covered):
             continue
+        if name in clause.source.injected:
+            continue  # said better below
         named = [f"`{known}`" for known in sorted(clause.names)] or ["none"]
         yield _bounds(
             show(name)[1:-1],

@@ -51,11 +51,12 @@ def reader_of(info: ValidationInfo) -> Reader:
     return info.context
 
 
-Text = Annotated[str, open_to("string"), BeforeValidator(lambda value: text_of(value))]
-Count = Annotated[int, open_to("integer"), Field(ge=1, le=10**9)]
-Span = Annotated[timedelta, open_to("string"), BeforeValidator(parse_span)]
-Moment = Annotated[datetime, open_to("string"), BeforeValidator(parse_moment)]
-By = Annotated[str, open_to("string"), BeforeValidator(lambda value: check_by(text_of(value)))]
+# the outermost validator stands last, so an open parameter is seen before anything that expects a value
+Text = Annotated[str, BeforeValidator(lambda value: text_of(value)), open_to("string")]
+Count = Annotated[int, Field(ge=1, le=10**9), open_to("integer")]
+Span = Annotated[timedelta, BeforeValidator(parse_span), open_to("string")]
+Moment = Annotated[datetime, BeforeValidator(parse_moment), open_to("string")]
+By = Annotated[str, BeforeValidator(lambda value: check_by(text_of(value))), open_to("string")]
 
 
 def text_of(value: Any) -> str:

@@ -118,7 +118,7 @@ class ClauseLimits(Model):
 class Delegation(Model):
     """How often the grant may be handed on, narrower each time, and whether its own holder may use it."""
 
-    depth: Annotated[int, open_to("integer"), Field(ge=0, le=100)] = 0
+    depth: Annotated[int, Field(ge=0, le=100), open_to("integer")] = 0
     may_use: bool = True
 
     def to_json(self) -> dict[str, Any]:

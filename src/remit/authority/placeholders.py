@@ -171,7 +171,7 @@ def _piece(slot: Slot, place: Place) -> str:
 
 
 def _as_words(slot: Slot, text: str) -> str:
-    if len(text) > MAX_WORDS or not text.isprintable() or _NOT_WORDS.intersection(text):
+    if not text.strip() or len(text) > MAX_WORDS or not text.isprintable() or _NOT_WORDS.intersection(text):
         raise Refusal(
             f"the parameter {slot.name} is {show(text)}; in a sentence it is plain words on one line, "
             f"at most {MAX_WORDS} characters, without {' '.join(sorted(_NOT_WORDS))}"
