@@ -14,8 +14,9 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select
 
@@ -37,6 +38,13 @@ _NOT_WRITTEN = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY", "S
 
 _OF_ONE_JOB = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_TOOBIG", "SQLITE_CONSTRAINT"})
 """Errors that one job of a batch can cause for all: the others are worth another try without it."""
+
+
+class Head(NamedTuple):
+    """A tree head: how many leaves, under which root."""
+
+    size: int
+    root: bytes
 
 
 class BatchFailed(Exception):
@@ -67,9 +75,8 @@ class Batch:
         self._artefacts: set[str] = set()
         self._pending = Pending()
         self._wrote = False
-        self._seen = 0
-        self.newest: str | None = None
-        self.root = self._frontier.root()
+        self.newest: datetime | None = None
+        self.committed = Head(0, self._frontier.root())
         self.cursor: sqlite3.Cursor
 
     # -- the transaction
@@ -105,12 +112,16 @@ class Batch:
             self._version = version
 
     def _connect(self) -> None:
-        self._guard = FileGuard(self._database, self._lock_path, self._lock)
-        self._connection = self._engine.connect()
-        driver = self._connection.connection.driver_connection
+        guard = FileGuard(self._database, self._lock_path, self._lock)
+        connection = self._engine.connect()
+        try:
+            guard.check()
+        except EvidenceUnavailable:
+            connection.close()
+            raise
+        driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        self._guard.check()
-        self._driver = driver
+        self._connection, self._driver, self._guard = connection, driver, guard
         self.cursor = driver.cursor()
         self._version = None
 
@@ -118,25 +129,25 @@ class Batch:
         self._cache.clear()
         size, peaks = self.cursor.execute("SELECT size, frontier FROM head WHERE id = 1").fetchone()
         self._frontier = Frontier.from_bytes(size, peaks)
-        self.root = self._frontier.root()
-        self._require_signed(size)
-        if size < self._seen:
+        head = Head(size, self._frontier.root())
+        self._require_signed(head)
+        if size < self.committed.size:
             raise EvidenceUnavailable(
-                f"the ledger holds {size} records and held {self._seen} before: somebody took it back. "
+                f"the ledger holds {size} records and held {self.committed.size} before: somebody took it back. "
                 "Nothing is written to it; run `remit verify`"
             )
-        self._seen = size
+        self.committed = head
         row = self.cursor.execute("SELECT time FROM record ORDER BY rid DESC LIMIT 1").fetchone()
-        self.newest = row[0] if row else None
+        self.newest = datetime.fromisoformat(row[0]) if row else None
 
-    def _require_signed(self, size: int) -> None:
+    def _require_signed(self, head: Head) -> None:
         """The head that this writer is about to continue has to be the last one that was signed."""
         row = self.cursor.execute("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         signed, note = row if row is not None else (0, b"")
-        body = checkpoint_body(self._signer.verifier.name, size, self.root) if size else b""
-        if signed != size or not note.startswith(body):
+        body = checkpoint_body(self._signer.verifier.name, *head) if head.size else b""
+        if signed != head.size or not note.startswith(body):
             raise EvidenceUnavailable(
-                f"the head of {size} records is not the last one that was signed ({signed}): somebody changed it. "
+                f"the head of {head.size} records is not the last one that was signed ({signed}): somebody changed it. "
                 "Nothing is written; run `remit verify`"
             )
 
@@ -145,7 +156,7 @@ class Batch:
         if self._pending.empty:
             self.rollback()
             return
-        committing = False
+        committing, erased = False, bool(self._pending.erased)
         try:
             self.flush()
             self._sign()
@@ -154,6 +165,9 @@ class Batch:
             committing = True
             self.cursor.execute("COMMIT")
             self._guard.check()
+            if erased:
+                # What was erased is overwritten in the database; this takes it out of the write-ahead log as well.
+                self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except BatchFailed:
             self.rollback()
             raise
@@ -174,8 +188,7 @@ class Batch:
         frontier = self._frontier
         for leaf in hashes:
             frontier.append(leaf)
-        self.root = frontier.root()
-        note = self._signer.checkpoint(frontier.size, self.root)
+        note = self._signer.checkpoint(frontier.size, frontier.root())
         self.cursor.execute("INSERT INTO checkpoint (size, note) VALUES (?, ?)", (frontier.size, note))
         self.cursor.execute("UPDATE head SET size = ?, frontier = ? WHERE id = 1", (frontier.size, frontier.to_bytes()))
 
@@ -186,7 +199,7 @@ class Batch:
                 self._cache.clear()
             for key, changed in pending.rows.items():
                 self._cache[key] = changed.row
-        self._seen = self._frontier.size
+        self.committed = Head(self._frontier.size, self._frontier.root())
         self._pending = Pending()
 
     def rollback(self) -> None:

@@ -51,13 +51,13 @@ class Chain:
 
     # -- time
 
-    def now(self, clock: Callable[[], datetime], newest: str | None) -> datetime:
+    def now(self, clock: Callable[[], datetime], newest: datetime | None) -> datetime:
         """The time of the next job: the clock's, and never before this writer's last.
 
         `newest` is the time of the ledger's newest record. Raises `EvidenceUnavailable` when the clock is far behind.
         """
         said = clock()
-        last = self._time if newest is None else max(self._time, datetime.fromisoformat(newest))
+        last = self._time if newest is None else max(self._time, newest)
         if said + MAX_CLOCK_LAG < last:
             raise EvidenceUnavailable(
                 f"the clock says {text_time(said)}, but the ledger's newest record is of {text_time(last)}; "

@@ -92,7 +92,12 @@ class Item:
 
     def wait(self, why_queued: Callable[[], str]) -> Any:
         """The job's result. Raises what it raised, or `EvidenceUnavailable` when its time has passed."""
-        if not self._done.acquire(timeout=max(0.0, self.expires - time.monotonic())):
+        try:
+            answered = self._done.acquire(timeout=max(0.0, self.expires - time.monotonic()))
+        except BaseException:
+            self.give_up(why_queued)  # the thread was interrupted: nobody will hear the answer
+            raise
+        if not answered:
             failure = self.give_up(why_queued)
             if failure is not None:
                 raise failure

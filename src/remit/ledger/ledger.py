@@ -24,7 +24,7 @@ from remit.ledger.records import RECORD_TYPES, Draft, require_id
 from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
 from remit.ledger.writer import Writer
-from remit.store.engine import database_path, writing_engine
+from remit.store.engine import database_path, reading_engine, writing_engine
 from remit.store.migrate import REVISION, revision_of, upgrade
 from remit.store.tables import WriterRow
 
@@ -95,8 +95,7 @@ class Ledger:
             raise UsageError(f"no ledger at {database}; `remit init` makes one")
         pin = place.pin()
         check_pin(database, pin)
-        if writer:
-            _migrate(database, place, create=False)
+        _require_schema(database, place, migrate=writer)
         return Ledger(database, place, pin, writer=writer, clock=clock)
 
     @staticmethod
@@ -240,9 +239,7 @@ class Ledger:
         _open_ledgers.discard(self)
         if self._writer is not None:
             self._writer.close()
-            size, root = self._writer.head
-            if size:
-                self._home.advance_pin(size, root)
+            self._home.advance_pin(*self._writer.head)
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -302,9 +299,22 @@ def _home(url: str, home: Path | None) -> Home:
 def _require_no_records(database: Path) -> None:
     if not database.exists():
         return
-    with Reader(database, None).connection() as connection:
+    with reading_engine(database).connect() as connection:
         if revision_of(connection) and connection.execute(text("SELECT count(*) FROM record")).scalar():
             raise UsageError(f"{database} holds records of a ledger whose pin is missing; restore its home instead")
+
+
+def _require_schema(database: Path, home: Home, *, migrate: bool) -> None:
+    """Migrate a database that an earlier version wrote; refuse one that a later version did."""
+    with reading_engine(database).connect() as connection:
+        found = revision_of(connection)
+    if found == REVISION:
+        return
+    if found is None or found > REVISION:
+        raise UsageError(f"{database} is at schema {found}; this version of Remit writes {REVISION}: upgrade Remit")
+    if not migrate:
+        raise UsageError(f"{database} is at schema {found}, older than {REVISION}: open it once for writing")
+    _migrate(database, home, create=False)
 
 
 def _migrate(database: Path, home: Home, *, create: bool) -> None:

@@ -113,7 +113,18 @@ class Draft:
     `data` may still be changed by the job that appends it.
     """
 
-    __slots__ = ("_data", "_encoded", "ciphertext", "commitments", "id", "private", "session", "type", "wrapped_key")
+    __slots__ = (
+        "_data",
+        "_encoded",
+        "appended",
+        "ciphertext",
+        "commitments",
+        "id",
+        "private",
+        "session",
+        "type",
+        "wrapped_key",
+    )
 
     def __init__(
         self,
@@ -134,6 +145,7 @@ class Draft:
         self.commitments = canonical(commitments) if commitments is not None else None
         self.ciphertext = ciphertext
         self.wrapped_key = wrapped_key
+        self.appended = False
 
     @property
     def data(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from sqlalchemy import Select
 
 from remit.errors import UsageError
@@ -52,7 +53,15 @@ class Txn:
     # -- evidence
 
     def append(self, draft: Draft) -> Appended:
-        """Put a record at the end of the log. Raises `Unrepresentable` when the leaf would be too large."""
+        """Put a record at the end of the log. Raises `Unrepresentable` when the leaf would be too large.
+
+        A draft whose earlier attempt turns out to be durable is not appended twice: it keeps its first place.
+        """
+        if draft.appended:
+            earlier = self.leaf(draft.id)
+            if earlier is not None:
+                return Appended(earlier[0], draft.id, orjson.loads(earlier[1])["time"])
+        draft.appended = True
         chain = self._chain
         if not chain.started:
             chain.started = True

@@ -2,7 +2,7 @@
 
 ```
 (1) pin         which log this is, by which key it signs, and the last head seen; never read from the database
-(2) schema      the tables are there
+(2) schema      the tables are there, and the database's own structure is whole: an index shows what its table holds
 (3) leaves      indexes 0, 1, 2 … each with its record; the columns beside a body say what the body says
 (4) records     of a known type and version, with what that type must say
 (5) writers     each writer's records count 0, 1, 2 …, name the hash of the one before, and never go back in time
@@ -91,6 +91,9 @@ def verify(database: Path, pin: Pin, sealer: Sealer | None, progress: Progress |
     with _snapshot(database) as cursor:
         found = _Found(pinned_seen=pin.size == 0)  # (1) the pin is the caller's
         _require_tables(cursor, database)  # (2)
+        [said] = _one(cursor, "PRAGMA integrity_check(1)")
+        if said != "ok":
+            raise VerificationError(f"the database {database} is damaged: {said}")
         [total] = _one(cursor, "SELECT count(*) FROM leaf")
         heads = _Heads(cursor, pin)
         for index, row in enumerate(_records(cursor)):  # (3)
@@ -207,7 +210,10 @@ def _check_record(index: int, row: tuple[Any, ...], found: _Found) -> None:
     if "private" in leaf:
         found.private[record_id] = index
     if kind == "evidence.erased":
-        found.erased.update(name for name in leaf["data"]["records"] if isinstance(name, str))
+        named = leaf["data"]["records"]
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+            raise VerificationError(f"record {index} does not say which records were erased", index=index)
+        found.erased.update(named)
 
 
 def _check_writer(index: int, leaf: dict[str, Any], body: bytes, found: _Found) -> None:

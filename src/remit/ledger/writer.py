@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import EvidenceUnavailable, UsageError
 from remit.ids import new_id
-from remit.ledger.batch import Batch, BatchFailed
+from remit.ledger.batch import Batch, BatchFailed, Head
 from remit.ledger.chain import Chain
 from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
 from remit.ledger.notes import Signer
@@ -77,9 +77,9 @@ class Writer:
         return chain.writer if chain is not None and self._pid == os.getpid() else None
 
     @property
-    def head(self) -> tuple[int, bytes]:
-        """Size and root after the last batch that this writer saw."""
-        return self._batch.size, self._batch.root
+    def head(self) -> Head:
+        """The newest head that this writer knows to be durable."""
+        return self._batch.committed
 
     def run(self, job: Job, deadline: float, late: Late | None) -> Any:
         """Submit a job and wait for it."""
@@ -135,24 +135,19 @@ class Writer:
                 return
             with self._busy:
                 try:
-                    items = self._take_batch(item)
+                    self._take_batch(item)
                 except BaseException as error:
                     logger.exception("the writer failed in a way that it does not know")
-                    item.answer(None, EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
-                    continue
-            for done in items:
-                if done.future is not None:
-                    self._deadlines.forget(done)
+                    self._tell(item, error=EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
 
-    def _take_batch(self, first: Item) -> list[Item]:
+    def _take_batch(self, first: Item, *, limit: int = MAX_JOBS) -> None:
         items = [first]
         try:
-            self._commit(first, items)
+            self._commit(first, items, limit)
         except BatchFailed as failed:
             self._failed(items, failed)
-        return items
 
-    def _commit(self, first: Item, items: list[Item]) -> None:
+    def _commit(self, first: Item, items: list[Item], limit: int) -> None:
         """One transaction: begin, run the first job and those that wait by now, commit, answer."""
         batch = self._batch
         batch.begin()
@@ -166,7 +161,7 @@ class Writer:
         try:
             while item is not None:
                 self._run(item, batch, chain, done, failed)
-                item = self._next(items) if len(items) < MAX_JOBS and batch.written < MAX_BYTES else None
+                item = self._next(items) if len(items) < limit and batch.written < MAX_BYTES else None
             batch.commit()
         except BatchFailed:
             chain.back_to(mark)
@@ -222,10 +217,15 @@ class Writer:
 
     def _answer(self, done: Sequence[tuple[Item, Any]], failed: Sequence[tuple[Item, BaseException]]) -> None:
         for item, result in done:
-            if not item.answer(result, None) and item.late is not None:
+            if not self._tell(item, result) and item.late is not None:
                 self._run_late(item.late, result)
         for item, error in failed:
-            item.answer(None, error)
+            self._tell(item, error=error)
+
+    def _tell(self, item: Item, result: Any = None, error: BaseException | None = None) -> bool:
+        if item.future is not None:
+            self._deadlines.forget(item)
+        return item.answer(result, error)
 
     def _run_late(self, late: Late, result: Any) -> None:
         future: Future[Any] = Future()
@@ -239,10 +239,10 @@ class Writer:
         elif failed.of_one_job and len(items) > 1:
             for item in items:
                 if not item.answered:
-                    self._take_batch(item)
+                    self._take_batch(item, limit=1)
             return
         for item in items:
-            item.answer(None, failed.error)
+            self._tell(item, error=failed.error)
 
     def _become_new(self, failed: BatchFailed) -> None:
         """Nobody knows whether the last records are in the log, so none may follow them in this writer's chain."""
@@ -269,13 +269,14 @@ class Writer:
         self._queue.put(None)
         try:
             stop.wait(self._why_queued)
-        finally:
-            thread.join(CLOSE_PATIENCE)
-            self._deadlines.stop()
-            if not thread.is_alive():
-                self._batch.close()
-                for chain in [*self._former, *([self._chain] if self._chain else [])]:
-                    chain.lease.release()
+        except EvidenceUnavailable as error:
+            logger.warning("the end of writer %s could not be recorded; others will find it dead: %s", self.id, error)
+        thread.join(CLOSE_PATIENCE)
+        self._deadlines.stop()
+        if not thread.is_alive():
+            self._batch.close()
+            for chain in [*self._former, *([self._chain] if self._chain else [])]:
+                chain.lease.release()
 
     def _stop(self, txn: Txn) -> None:
         chain = self._chain

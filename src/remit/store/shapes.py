@@ -82,8 +82,8 @@ class Shape:
         found = self._inserts.get(rows)
         if found is None:
             single = _compiled(insert(self.table))
-            head, _, values = single.partition(" VALUES ")
-            found = self._inserts[rows] = f"{head} VALUES {', '.join([values] * rows)}"
+            head, _, places = single.partition(" VALUES ")
+            found = self._inserts[rows] = f"{head} VALUES {', '.join([places] * rows)}"
         return found
 
     def update(self, names: tuple[str, ...]) -> str:

@@ -44,7 +44,7 @@ class LeafRow(Base, table=True):
     __tablename__ = "leaf"
 
     idx: int | None = Field(default=None, primary_key=True)
-    rid: int = Field(unique=True)
+    rid: int
 
 
 class CheckpointRow(Base, table=True):
@@ -70,6 +70,7 @@ class PayloadRow(Base, table=True):
     """What a record only commits to, encrypted. Erasing empties both columns; nothing else changes."""
 
     __tablename__ = "payload"
+    __table_args__ = ({"sqlite_with_rowid": False},)  # one tree of pages to write a commit, not two
 
     record_id: str = Field(primary_key=True)
     ciphertext: bytes | None = None

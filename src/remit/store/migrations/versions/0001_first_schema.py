@@ -120,7 +120,6 @@ def upgrade() -> None:
         sa.Column("idx", sa.Integer(), nullable=False),
         sa.Column("rid", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("idx"),
-        sa.UniqueConstraint("rid"),
     )
     op.create_table(
         "payload",
@@ -128,6 +127,7 @@ def upgrade() -> None:
         sa.Column("ciphertext", sa.LargeBinary(), nullable=True),
         sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("record_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "people",
