@@ -7,13 +7,11 @@ from typing import Any, Final
 
 import remit
 from remit_mcp.definitions import Definitions
+from remit_mcp.wire import ENVELOPE
 
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 MAX_PAGES: Final = 100
-
-ENVELOPE: Final = "io.modelcontextprotocol/"
-"""Prefix of the `_meta` members that make up the modern era's envelope; a request of our own carries them on."""
 
 
 class Listing:

@@ -29,7 +29,8 @@ async def proxy(
     command: Sequence[str],
     *,
     app: remit.App,
-    grants: Grants,
+    grants: Grants | None = None,
+    session: remit.Session | None = None,
     name: str = "local",
     stdin: BinaryIO | None = None,
     stdout: BinaryIO | None = None,
@@ -47,6 +48,8 @@ async def proxy(
             The opened Remit; it stays open.
         grants:
             Which grant counts, usually `from_template(…)`.
+        session:
+            In its place, the session that the whole connection belongs to; it is not closed when the connection ends.
         name:
             The operator's name for the server: the first half of every tool key.
         stdin, stdout:
@@ -55,9 +58,11 @@ async def proxy(
             The server's environment, by default this process's; `REMIT_*` is left out in any case.
 
     Returns whether the client ended the connection (False: the server did). Raises `UsageError` when the server cannot
-    be started.
+    be started, or when neither or both of `grants` and `session` are given.
     """
-    door = Door(name, app=app, grants=grants)
+    if grants is None and session is None:
+        raise remit.UsageError("nothing says which grant counts; pass grants= or session=")
+    door = Door(name, app=app, grants=grants, session=session)
     upstream = await Upstream.start(command, environment=environment)
     reader, to_client = await _streams(stdin or sys.stdin.buffer, stdout or sys.stdout.buffer)
     relay = Relay(door, upstream, to_client.send)
@@ -119,7 +124,8 @@ def _stopped_by_signal() -> Iterator[None]:
 def run_stdio(
     command: Sequence[str],
     *,
-    grant: str | Path,
+    grant: str | Path | None = None,
+    session: str | None = None,
     name: str = "local",
     parameters: Mapping[str, Any] | None = None,
     catalogue: str | Path | Sequence[str | Path] | None = None,
@@ -131,21 +137,31 @@ def run_stdio(
 ) -> int:
     """What `remit mcp proxy` runs: open the ledger, govern one connection over this process's stdin and stdout.
 
+    `grant` is a template that is issued for each burst of work; `session` in its place the id of a session that is
+    open elsewhere, which the connection joins: then this process can neither issue nor approve anything.
+
     Whatever else the process prints goes to stderr, logs included. Returns the exit code: 0 when the client ended the
     connection or a signal did, 1 when the server ended by itself.
     """
     if not command:
         raise remit.UsageError("no server to start; expected its command after --")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="remit mcp proxy: %(message)s")
-    grants = from_template(Path(grant), parameters, idle=idle, credential=credential)
+    if (grant is None) == (session is None):
+        raise remit.UsageError("which grant counts? give --grant FILE, or --session ID of an open session; one of them")
+    grants = None
+    if grant is not None:
+        grants = from_template(Path(grant), parameters, idle=idle, credential=credential)
+    can = ("session", "issue") if session is None else ("session",)
     sources = [catalogue] if isinstance(catalogue, str | Path) else list(catalogue or ())
     ended_by_client = True
     with (
         _only_protocol() as (stdin, stdout),
-        remit.open(url, catalogue=sources, people=people, development=development) as app,
+        remit.open(url, can=can, catalogue=sources, people=people, development=development) as app,
         contextlib.suppress(asyncio.CancelledError),
     ):
-        ended_by_client = asyncio.run(proxy(command, app=app, grants=grants, name=name, stdin=stdin, stdout=stdout))
+        joined = app.join(session) if session is not None else None
+        relayed = proxy(command, app=app, grants=grants, session=joined, name=name, stdin=stdin, stdout=stdout)
+        ended_by_client = asyncio.run(relayed)
     return 0 if ended_by_client else 1
 
 

@@ -12,8 +12,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR
-
 import remit
 from remit.ids import new_id
 from remit_mcp.door import Door, Request
@@ -25,6 +23,10 @@ from remit_mcp.wire import (
     DENIAL_META,
     DENIED,
     GOVERNED,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    PARSE_ERROR,
     MalformedRequest,
     Status,
     asked,

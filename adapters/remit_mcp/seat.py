@@ -16,7 +16,7 @@ from mcp.server import MCPServer, Server
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, PaginatedRequestParams
+from mcp_types import PaginatedRequestParams
 from mcp_types.methods import SPEC_CLIENT_NOTIFICATION_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -29,6 +29,9 @@ from remit_mcp.wire import (
     DENIAL_META,
     DENIED,
     GOVERNED,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
     PASSED,
     MalformedRequest,
     asked,

@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from mcp_types import PROTOCOL_VERSION_META_KEY
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-
 import remit
+
+ENVELOPE: Final = "io.modelcontextprotocol/"
+"""Prefix of the `_meta` members that the specification keeps for itself; the modern era's envelope is made of them."""
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+"""Error codes of JSON-RPC 2.0, section 5.1. They stand here so that the proxy needs no MCP SDK."""
 
 Status = Literal["ok", "tool_error", "exception", "cancelled", "pending", "not_run", "unknown"]
 
@@ -129,7 +136,7 @@ def claims(params: Mapping[str, Any] | None) -> dict[str, str]:
 def is_modern(params: Mapping[str, Any] | None) -> bool:
     """Whether a request carries the envelope of the modern era in its `_meta` (specification 2026-07-28)."""
     meta = (params or {}).get("_meta")
-    return isinstance(meta, Mapping) and meta.get(PROTOCOL_VERSION_META_KEY) in MODERN_PROTOCOL_VERSIONS
+    return isinstance(meta, Mapping) and f"{ENVELOPE}protocolVersion" in meta
 
 
 def request_state(params: Mapping[str, Any] | None) -> str | None:

@@ -49,9 +49,9 @@ class Installed:
         [entry] = set(described["bin"].values())
         return [_found("node"), str(root / entry)]
 
-    def python(self, environment: str, module: str) -> list[str]:
-        """The command that starts a Python server as `-m module` in one of the environments."""
-        return [str(self.folder / environment / "bin" / "python"), "-m", module]
+    def python(self, environment: str, program: str) -> list[str]:
+        """The command that starts a Python server, by the name of its script, in one of the environments."""
+        return [str(self.folder / environment / "bin" / program)]
 
 
 def cache_folder() -> Path:
