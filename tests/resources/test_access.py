@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from remit.errors import GrantError
 from remit.resources.access import Access, Pattern
+from remit.resources.catalogue import Catalogue
 
 
 def matches(pattern: str, access: str) -> bool:
@@ -119,6 +120,31 @@ def test_a_pattern_that_could_be_misread_is_refused(text: str, says: str) -> Non
     """The sentence says what is wrong and how it is written instead."""
     with pytest.raises(GrantError, match=re.escape(says)):
         Pattern.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["read crm://a%2A/*", "read file:///srv/a%20b", "read https://acme.com/a(b)/**",
+    "send mailto:o'b+x@acme.com",
+     "send mailto:a&b@*", "read https://acme.com/x?a=%2F", "read crm://100%25", "read https://*/%3Bx?*"],
+)  # fmt: skip
+def test_the_canonical_text_of_a_pattern_is_a_pattern_again(text: str) -> None:
+    """What a grant records of a pattern reads back as the same pattern."""
+    pattern = Pattern.parse(text)
+    assert Pattern.parse(pattern.text) == pattern
+    assert Pattern.parse(pattern.text).segments == pattern.segments
+
+
+def test_an_address_is_matched_whatever_it_is_made_of() -> None:
+    """Characters that an address may have and a URI may not are encoded on both sides."""
+    entry = Catalogue.load({"tools": {"m.s": {"accesses": ["send mailto:{to}"], "kinds": {"to": "email"}}}}).entry(
+        "m.s"
+    )
+    assert entry is not None
+    (access,) = entry.resolve({"to": "o'b+x@acme.com"})
+    assert access.uri == "mailto:o%27b%2Bx@acme.com"
+    for text in ("send mailto:o'b+x@acme.com", "send mailto:o%27b%2Bx@acme.com", "send mailto:*@acme.com"):
+        assert Pattern.parse(text).matches(access)
 
 
 SEGMENT = st.sampled_from(["a", "b", "ab", "a%20b", "88"])

@@ -18,8 +18,8 @@ from typing import Final
 from remit.errors import GrantError, NotCanonical
 from remit.resources.emails import canonical_email
 from remit.resources.text import shown
-from remit.resources.uris import SCHEME, WEB_SCHEMES, encode_address, recode_segment
-from remit.resources.urls import canonical_host, require_query, require_url_segment, split_authority
+from remit.resources.uris import SCHEME, WEB_SCHEMES, decoded, encode_address, recode_segment
+from remit.resources.urls import require_query, require_url_segment, split_authority
 
 ACTION: Final = re.compile(r"[a-z][a-z0-9_-]*\Z")
 MAX_PATTERN: Final = 4096
@@ -147,19 +147,20 @@ def _web_segments(kind: str, written: list[str]) -> tuple[str, ...]:
 
 
 def _mail_segments(rest: str) -> tuple[str, ...]:
+    """Local part, encoded, and domain; in neither can a canonical address have a `%` of its own."""
     if rest in ("*", "**"):
         return ("*", "*")
-    local, at, domain = rest.rpartition("@")
+    local, at, domain = decoded(rest).rpartition("@")
     if not at:
         raise NotCanonical(f"{shown(rest)} is not an address; expected name@domain, *@domain or *")
-    if domain != "*":
-        canonical_host(domain)
-    if "*" in (local, domain):
+    if domain == "*":
         if local != "*":
             canonical_email(f"{local}@acme.com")
-        return (local if local == "*" else encode_address(local), domain)
-    address = encode_address(canonical_email(rest))
-    return (address.rpartition("@")[0], domain)
+    elif local == "*":
+        canonical_email(f"x@{domain}")
+    else:
+        canonical_email(f"{local}@{domain}")
+    return (local if local == "*" else encode_address(local), domain)
 
 
 def _uri(kind: str, segments: tuple[str, ...], query: str | None) -> str:

@@ -49,10 +49,14 @@ def recode_segment(written: str) -> str:
 
     Raises NotCanonical when it is malformed, not UTF-8, or could not be one segment.
     """
+    return encode_segment(decoded(written))
+
+
+def decoded(written: str) -> str:
+    """The plain text of a percent-encoded one. Raises NotCanonical when it is malformed or not UTF-8."""
     if _MALFORMED.search(written):
         raise NotCanonical(f"{shown(written)} has a % that no two hexadecimal digits follow; a literal % is %25")
     try:
-        plain = unquote_to_bytes(written).decode()
+        return unquote_to_bytes(written).decode()
     except UnicodeError as error:
-        raise NotCanonical(f"{shown(written)} does not decode to UTF-8") from error
-    return encode_segment(plain)
+        raise NotCanonical(f"{shown(written)} is not UTF-8 under its escapes") from error

@@ -23,7 +23,7 @@ _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _NUMERIC: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 _PATH: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-F]{2})*\Z")
-_QUERY: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*\Z")
+_QUERY: Final = re.compile(r"(?:[A-Za-z0-9._~!$&()*+,;=:@/?-]|%[0-9A-F]{2})*\Z")  # browsers send %27 for '
 _ESCAPED: Final = re.compile(r"%([0-9A-F]{2})")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NEVER_IN_PATH: Final = frozenset(b"/\\%") | frozenset(range(0x20)) | {0x7F}
