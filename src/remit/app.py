@@ -108,7 +108,7 @@ def _sources(catalogue: Any) -> tuple[Any, ...]:
 
 
 class App:
-    """An opened Remit. Close it, or use it as a context manager: closing flushes, and records that recording stopped."""
+    """An opened Remit. Close it, or use it as a context manager: closing flushes and records that recording ended."""
 
     def __init__(self, url: str, deployment: Deployment) -> None:
         self.url = url

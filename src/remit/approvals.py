@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.authority.calls import Decision
 from remit.authority.durations import show_moment
@@ -85,8 +86,8 @@ def waiting(txn: Txn, session_id: str, content: str) -> Mapping[str, Any] | None
 def usable(txn: Txn, session_id: str, content: str, approval_id: str | None) -> Mapping[str, Any] | None:
     """An approval of exactly this call that has not been used: the one named, or one for the same content."""
     if approval_id is not None:
-        row = txn.get("approvals", approval_id)
-        rows = [row] if row is not None else []
+        named = txn.get("approvals", approval_id)
+        rows: list[Mapping[str, Any]] = [named] if named is not None else []
     else:
         rows = _about(txn, session_id, content, "approved")
     for row in rows:
@@ -98,8 +99,10 @@ def usable(txn: Txn, session_id: str, content: str, approval_id: str | None) -> 
 
 def _about(txn: Txn, session_id: str, content: str, state: str) -> list[Mapping[str, Any]]:
     found = txn.rows(
-        select(ApprovalRow.id).where(
-            ApprovalRow.session_id == session_id, ApprovalRow.content == content, ApprovalRow.state == state
+        select(col(ApprovalRow.id)).where(
+            col(ApprovalRow.session_id) == session_id,
+            col(ApprovalRow.content) == content,
+            col(ApprovalRow.state) == state,
         )
     )
     rows = [txn.get("approvals", row[0]) for row in found]
@@ -264,13 +267,13 @@ def listed(
     state: str | None = None,
 ) -> list[Approval]:
     """Approvals, oldest first."""
-    query = select(ApprovalRow).order_by(ApprovalRow.id)
+    query = select(ApprovalRow).order_by(col(ApprovalRow.id))
     if session_id is not None:
-        query = query.where(ApprovalRow.session_id == session_id)
+        query = query.where(col(ApprovalRow.session_id) == session_id)
     if approval_id is not None:
-        query = query.where(ApprovalRow.id == approval_id)
+        query = query.where(col(ApprovalRow.id) == approval_id)
     if state is not None:
-        query = query.where(ApprovalRow.state == state)
+        query = query.where(col(ApprovalRow.state) == state)
     return [_approval(deployment, row) for row in deployment.ledger.read().mappings(query)]
 
 

@@ -44,7 +44,6 @@ class Deployment:
     joined: set[tuple[str, str]] = field(default_factory=set)
     """(session, writer) pairs whose joining is on record."""
 
-    joined: set[tuple[str, str]] = field(default_factory=set)
     _compiled: dict[str, CompiledGrant] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from remit import approvals
-from remit.authority.calls import Decision, Facts
+from remit.authority.calls import Decision, Facts, SessionState
 from remit.authority.decide import settle
 from remit.authority.durations import show_moment
 from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
@@ -49,7 +49,7 @@ def job(
 def read_facts(txn: Txn, session: Session, approved_rules: frozenset[str] = frozenset()) -> Facts:
     """What a decision depends on beside grant and call, as it stands inside this transaction."""
     row = txn.get("sessions", session.id)
-    state = row["state"] if row is not None else "closed"
+    state: SessionState = row["state"] if row is not None else "closed"
     revoked = []
     counters: dict[str, str] = {}
     for link in session.chain:

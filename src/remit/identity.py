@@ -120,7 +120,7 @@ class People:
 
     @classmethod
     def load(cls, path: str | Path) -> People:
-        """Read the file. Raises `UsageError` when it is missing, `GrantError` with the line when it is no strict YAML."""
+        """Read the file. Raises `UsageError` when it is missing, `GrantError` with the line when it is not strict."""
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")

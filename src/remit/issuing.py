@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
+from sqlmodel import col
 
 from remit.authority.breadth import check_breadth
 from remit.authority.compile import compile_grant
@@ -102,7 +103,7 @@ def issue(
 
 def _live(txn: Txn, key: str, content_key: str) -> str | None:
     """The grant that `key` named before, while it is in force. Other content under the same key is an error."""
-    for (found,) in txn.rows(select(GrantRow.id).where(GrantRow.issue_key == key)):
+    for (found,) in txn.rows(select(col(GrantRow.id)).where(col(GrantRow.issue_key) == key)):
         row = txn.get("grants", found)
         if row is None or row["state"] != "active" or datetime.fromisoformat(row["expires"]) <= txn.now:
             txn.put("grants", found, issue_key=None)  # the key is free again
@@ -124,18 +125,20 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
         raise IdentityError(
             f"{who.subject} may not issue {terms.template or 'this grant'}; it takes {', '.join(rule.by)}"
         )
-    same = select(func.count()).where(GrantRow.template == terms.template, GrantRow.principal == terms.principal)
+    same = select(func.count()).where(
+        col(GrantRow.template) == terms.template, col(GrantRow.principal) == terms.principal
+    )
     if rule.per_principal is not None:
-        since = show_moment(txn.now - rule.per_principal.per)
-        [(count,)] = txn.rows(same.where(GrantRow.not_before >= since))
+        since = show_moment(txn.now - rule.per_principal.period)
+        [(count,)] = txn.rows(same.where(col(GrantRow.not_before) >= since))
         if count >= rule.per_principal.count:
             raise GrantError(
-                f"{terms.principal} has had {count} grants of {terms.template} in {_words(rule.per_principal.per)}; "
+                f"{terms.principal} has had {count} grants of {terms.template} in {_words(rule.per_principal.period)}; "
                 f"the template allows {rule.per_principal.count}"
             )
     if rule.open is not None:
         now = show_moment(txn.now)
-        [(count,)] = txn.rows(same.where(GrantRow.state == "active", GrantRow.expires > now))
+        [(count,)] = txn.rows(same.where(col(GrantRow.state) == "active", col(GrantRow.expires) > now))
         if count >= rule.open:
             raise GrantError(
                 f"{terms.principal} has {count} open grants of {terms.template}; the template allows {rule.open}"
@@ -220,7 +223,7 @@ def _append(
 
 def load(deployment: Deployment, grant_id: str) -> Grant:
     """One grant as it stands. Raises `GrantError` when this ledger has none of that id."""
-    [*rows] = deployment.ledger.read().mappings(select(GrantRow).where(GrantRow.id == grant_id))
+    [*rows] = deployment.ledger.read().mappings(select(GrantRow).where(col(GrantRow.id) == grant_id))
     if not rows:
         raise GrantError(f"no grant {grant_id!r} is in this ledger; `remit grant issue` makes one")
     row = rows[0]

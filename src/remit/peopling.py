@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.errors import IdentityError, UsageError
 from remit.identity import Credential, subject_of
@@ -70,7 +71,7 @@ def remove(deployment: Deployment, person: str, credential: Credential | str | N
 def _authority(
     deployment: Deployment, txn: Txn, credential: Credential | str | None, *, act: str, subject: str, key: str
 ) -> dict[str, Any]:
-    enrolled = txn.rows(select(PersonRow.id).where(PersonRow.state == "enrolled").limit(1))
+    enrolled = txn.rows(select(col(PersonRow.id)).where(col(PersonRow.state) == "enrolled").limit(1))
     if not enrolled and credential is None:
         return {"subject": "first person", "authenticated": False, "method": "bootstrap", "roles": []}
     who = deployment.identify(txn, credential, act=act, about={"person": subject, "key": key})

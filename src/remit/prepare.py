@@ -12,14 +12,14 @@ from remit.authority.calls import CallView, Facts, Failure
 from remit.authority.decide import Match, match, settle
 from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
-from remit.errors import GrantError, NotCanonical, Remedy, Unrepresentable
+from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable
 from remit.ledger import values
 from remit.ledger.canonical import canonical
 from remit.resources.access import Access
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
-    from remit.resources.catalogue import ToolEntry
+    from remit.resources.entries import ToolEntry
     from remit.sessions import Session
 
 decisions: Final = logging.getLogger("remit.decision")
@@ -45,7 +45,7 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         injected = {name: value for name, value in request.injected.items() if _scalar(value)}
         values.encode(injected)
     except Unrepresentable as error:
-        code = "too_large" if error.code == "too_large" else "argument_unrepresentable"
+        code: DenialCode = "too_large" if error.code == "too_large" else "argument_unrepresentable"
         failure = Failure(code, tool, str(error), Remedy("change_argument"))
         injected = {}
     view = CallView(tool, snapshot, snapshot, frozenset(), injected, (), frozenset(), None, known is not None)
@@ -141,8 +141,9 @@ def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> t
     covered: frozenset[str] = frozenset()
     unresolved: str | None = None
     if known is not None:
+        covered = known.covered  # also when they cannot be read: then the resource is what is wrong, not the name
         try:
-            accesses, covered = known.resolve(effective), known.covered
+            accesses = known.resolve(effective)
         except NotCanonical as error:
             unresolved = str(error)
     return (

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.authority.durations import show_moment
 from remit.errors import Denied, Unrepresentable, UsageError
@@ -33,7 +34,7 @@ def recover(app: App) -> None:
         for writer in dead:
             _recover_writer(app.deployment, txn, writer)
         now = show_moment(txn.now)
-        ended = select(SessionRow.id).where(SessionRow.state != "closed", SessionRow.ends <= now)
+        ended = select(col(SessionRow.id)).where(col(SessionRow.state) != "closed", col(SessionRow.ends) <= now)
         for (session_id,) in txn.rows(ended):
             close_session(app, txn, session_id, "grant ended")
 
@@ -43,14 +44,14 @@ def recover(app: App) -> None:
 
 def _any_ended(deployment: Deployment) -> bool:
     now = show_moment(deployment.ledger.now())
-    ended = select(SessionRow.id).where(SessionRow.state != "closed", SessionRow.ends <= now).limit(1)
+    ended = select(col(SessionRow.id)).where(col(SessionRow.state) != "closed", col(SessionRow.ends) <= now).limit(1)
     return bool(deployment.ledger.read().rows(ended))
 
 
 def _recover_writer(deployment: Deployment, txn: Txn, writer: str) -> None:
     if not txn.bury(writer):
         return  # another process has settled it in the meantime
-    dangling = select(CallRow.id).where(CallRow.writer == writer, CallRow.state == "running")
+    dangling = select(col(CallRow.id)).where(col(CallRow.writer) == writer, col(CallRow.state) == "running")
     left = [found for (found,) in txn.rows(dangling)]
     txn.append(deployment.ledger.draft("recorder.gap", data={"writer": writer, "dangling": len(left)}))
     for call_id in left:

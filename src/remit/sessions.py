@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import func, select
+from sqlmodel import col
 
 from remit.approvals import fresh_arguments
 from remit.authority.brief import brief
@@ -240,7 +241,7 @@ class Session:
             return row
         if self._key is None:
             return None
-        for (found,) in txn.rows(select(SessionRow.id).where(SessionRow.session_key == self._key)):
+        for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == self._key)):
             row = txn.get("sessions", found)
             if row is not None and row["state"] != "closed":
                 return row
@@ -313,12 +314,12 @@ class Session:
 
     def note_call(self, txn: Txn) -> None:
         """Called inside the transaction of each call: closes the session when it was idle too long."""
+        assert self._id is not None
         row = txn.get("sessions", self._id)
         if row is None or row["state"] != "open" or row["idle_seconds"] is None:
             return
         last = datetime.fromisoformat(row["last_call"] or row["opened"])
         if txn.now - last > timedelta(seconds=row["idle_seconds"]):
-            assert self._id is not None
             close_session(self._app, txn, self._id, "idle")
         else:
             txn.put("sessions", self._id, last_call=show_moment(txn.now))
@@ -380,7 +381,12 @@ class Session:
         if self._tokens or self._key is not None:
             return
         reason = "block ended" if error is None else f"block left by {type(error).__name__}"
-        await asyncio.shield(asyncio.to_thread(lambda: self._waits() or self.close(reason)))
+
+        def leave() -> None:
+            if not self._waits():
+                self.close(reason)
+
+        await asyncio.shield(asyncio.to_thread(leave))
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[Self]:
@@ -393,8 +399,8 @@ class Session:
                 CURRENT.reset(token)
 
     def _waits(self) -> bool:
-        pending = select(ApprovalRow.id).where(
-            ApprovalRow.session_id == self._id, ApprovalRow.state.in_(("requested", "approved"))
+        pending = select(col(ApprovalRow.id)).where(
+            col(ApprovalRow.session_id) == self._id, col(ApprovalRow.state).in_(("requested", "approved"))
         )
         return bool(self._app.deployment.ledger.run(lambda txn: txn.rows(pending.limit(1))))
 
@@ -422,9 +428,9 @@ def close_session(app: App, txn: Txn, session_id: str, reason: str, by: Mapping[
     if row["state"] == "closed":
         return
     lasts = txn.rows(
-        select(RecordRow.writer, func.max(RecordRow.sseq))
-        .where(RecordRow.session == session_id)
-        .group_by(RecordRow.writer)
+        select(col(RecordRow.writer), func.max(col(RecordRow.sseq)))
+        .where(col(RecordRow.session) == session_id)
+        .group_by(col(RecordRow.writer))
     )
     data: dict[str, Any] = {"writers": {row[0]: row[1] for row in lasts}, "why": _closing_word(reason)}
     if by is not None:

@@ -264,7 +264,7 @@ class Batch:
         found: tuple[int, bytes] | None = self.cursor.execute(query, (record_id,)).fetchone()
         return found
 
-    def query(self, select: Select[Any]) -> Sequence[Any]:
+    def query(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query within the transaction."""
         assert self._connection is not None
         return self._connection.execute(select).all()

@@ -150,12 +150,12 @@ class Reader:
 
     # -- queries
 
-    def rows(self, query: Select[Any]) -> Sequence[Any]:
+    def rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """All rows of a query."""
         with self.connection() as connection:
             return connection.execute(query).all()
 
-    def mappings(self, query: Select[Any]) -> list[dict[str, Any]]:
+    def mappings(self, query: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
         """All rows of a query as dicts by column name."""
         with self.connection() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

@@ -164,7 +164,7 @@ class Txn:
         changed.row.update(changed.shape.normal(values))
         changed.columns.update(values)
 
-    def rows(self, select: Select[Any]) -> Sequence[Any]:
+    def rows(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query that sees what this transaction has written. Slow: it writes everything out first."""
         self._batch.flush()
         if not self._own.empty:

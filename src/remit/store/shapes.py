@@ -90,7 +90,9 @@ class Shape:
         """UPDATE of these columns of one row, whose key is the last parameter."""
         found = self._updates.get(names)
         if found is None:
-            values = [(name, bindparam(f"new_{name}")) for name in names]  # in this order, not in the table's
+            values: list[tuple[str, Any]] = [
+                (name, bindparam(f"new_{name}")) for name in names
+            ]  # in this order, not in the table's
             statement = update(self.table).where(self.table.c[self.key] == bindparam("wanted")).ordered_values(*values)
             found = self._updates[names] = _compiled(statement)
         return found
