@@ -177,16 +177,16 @@ def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Prob
         for index, name in enumerate(names):
             if any(slot.argument == name for slot in slots):
                 yield Problem((word, index), f"{name} is {word} and also names a resource, which evidence shows")
-    has_path = "path" in spec.kinds.values()
+    rooted = any(slot.rooted for slot in slots)
     if spec.base is not None:
-        if not has_path:
-            yield Problem(("base",), "a base is given, but no argument is of kind path")
+        if not rooted:
+            yield Problem(("base",), "a base is given, but no access starts with a path, as file://{path} does")
         try:
             canonical_path(spec.base)
         except NotCanonical as error:
             yield Problem(("base",), f"the base is refused: {error}")
-    if spec.symlinks is not None and not has_path:
-        yield Problem(("symlinks",), "symlinks are to be followed, but no argument is of kind path")
+    if spec.symlinks is not None and not rooted:
+        yield Problem(("symlinks",), "symlinks are followed, but no access starts with a path, as file://{path} does")
 
 
 def _problems(error: ValidationError, written: Any) -> Iterator[Problem]:

@@ -42,6 +42,8 @@ class Slot:
     before: str = ""
     after: str = ""
     convert: kinds.Convert = kinds.segment
+    rooted: bool = False
+    """Whether it is an absolute path, so that a base and links concern it."""
 
     @property
     def reference(self) -> str:
@@ -185,7 +187,7 @@ def _segment(written: str, scheme: str, *, first: bool, last: bool, reading: Rea
         raise NotCanonical(f"{{{slot.reference}}} is a URL and has to be the whole of it; expected read {{url}}")
     if kind == "path":
         convert = _path(slot, reading, alone=not before and not after, first=first, last=last)
-        return replace(slot, convert=convert)
+        return replace(slot, convert=convert, rooted=first)
     if scheme == "file" and first:
         raise NotCanonical(f"a file resource is a path; expected kinds: {{{slot.reference}: path}}")
     return replace(slot, before=before, after=after, convert=kinds.email if kind == "email" else kinds.segment)
