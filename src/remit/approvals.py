@@ -14,6 +14,7 @@ from sqlmodel import col
 from remit.authority.calls import Decision
 from remit.authority.durations import show_moment
 from remit.errors import Denied, IdentityError, Remedy, UsageError
+from remit.ledger import values
 from remit.store.tables import ApprovalRow
 
 if TYPE_CHECKING:
@@ -317,4 +318,4 @@ def fresh_arguments(deployment: Deployment, approval_id: str) -> tuple[Approval,
         )
     if approval.arguments is None:
         raise Denied("The arguments that were approved are erased.", code="approval_mismatch", call_id=approval.call_id)
-    return approval, approval.arguments
+    return approval, values.decode(approval.arguments)  # evidence tells 20.0 from 20 by an encoding of its own
