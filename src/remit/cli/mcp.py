@@ -2,6 +2,73 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from remit.app import default_url
+from remit.authority.source import read_grant
+from remit.cli.grant import Parameters, typed
+from remit.cli.options import (
+    AsPerson,
+    CatalogueFiles,
+    Development,
+    KeyFile,
+    PeopleFile,
+    Url,
+    catalogue_files,
+    credential,
+    people_file,
+    require_ledger,
+)
+from remit.errors import UsageError
+
 app = typer.Typer(no_args_is_help=True, help="MCP servers behind the gate: proxy.")
+
+
+@app.command()
+def proxy(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="The server: its program and arguments.")],
+    name: Annotated[str, typer.Option(help="What grants call the server: the first half of every tool key.")],
+    grant: Annotated[
+        Path | None, typer.Option(help="A grant or template, issued anew for each burst of work.", show_default=False)
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Instead of --grant: join this open session.", show_default=False)
+    ] = None,
+    parameter: Parameters = None,
+    idle: Annotated[str, typer.Option(help="How long a pause ends a burst of work.")] = "30m",
+    url: Url = None,
+    person: AsPerson = None,
+    key_file: KeyFile = None,
+    people: PeopleFile = None,
+    catalogue: CatalogueFiles = None,
+    development: Development = False,
+) -> None:
+    """Run any stdio MCP server behind the gate: a client starts this command in the server's place.
+
+    Each tools/call is decided and recorded before the server sees it. stdout carries the protocol alone.
+    """
+    try:
+        from remit_mcp import run_stdio
+    except ImportError as error:
+        raise UsageError(f'the proxy needs `pip install "remit[mcp]"` ({error})') from error
+
+    ledger = url or default_url()
+    require_ledger(ledger)
+    issuing = grant is not None
+    code = run_stdio(
+        command,
+        grant=grant,
+        session=session,
+        name=name,
+        parameters=typed(read_grant(grant), parameter) if grant is not None else None,
+        catalogue=catalogue_files(catalogue),
+        url=ledger,
+        idle=idle,
+        people=people_file(people),
+        credential=credential(person, key_file, development) if issuing else None,
+        development=development,
+    )
+    raise typer.Exit(code)

@@ -39,7 +39,8 @@ CatalogueFiles = Annotated[
     typer.Option(
         "--catalogue",
         envvar="REMIT_CATALOGUE",
-        help="How arguments become resources; may be repeated. Without it, policies/catalogues/*.yaml.",
+        help="How arguments become resources: a file, or the name of one that Remit ships (git, filesystem, …); may "
+        "be repeated. Without it, policies/catalogues/*.yaml.",
         show_default=False,
     ),
 ]
@@ -60,6 +61,11 @@ Development = Annotated[
 
 PEOPLE_FILE: Final = Path("policies/people.yaml")
 CATALOGUE_FOLDER: Final = Path("policies/catalogues")
+
+SHIPPED: Final = tuple(
+    folder / "policies/catalogues" for folder in (Path(remit.__file__).parent, Path(remit.__file__).parents[2])
+)
+"""Where the catalogues that Remit ships lie: in the package, or, in a checkout, at its top."""
 
 Capability = Literal["session", "issue", "approve", "review", "configure"]
 
@@ -111,8 +117,20 @@ def people_file(given: Path | None) -> Path | None:
 
 
 def catalogue_files(given: list[Path] | None) -> list[Path]:
-    """The catalogues that are in force: those given, else every file in `policies/catalogues`."""
-    return list(given) if given else sorted(CATALOGUE_FOLDER.glob("*.yaml"))
+    """The catalogues that are in force: those given, else every file in `policies/catalogues`.
+
+    Raises `UsageError` for one that is neither a file nor the name of a shipped one.
+    """
+    return [_catalogue(one) for one in given] if given else sorted(CATALOGUE_FOLDER.glob("*.yaml"))
+
+
+def _catalogue(given: Path) -> Path:
+    if given.exists():
+        return given
+    shipped = {path.stem: path for folder in SHIPPED for path in sorted(folder.glob("*.yaml"))}
+    if str(given) in shipped:
+        return shipped[str(given)]
+    raise UsageError(f"no catalogue {given}: expected a file, or one of {', '.join(sorted(shipped))}")
 
 
 def credential(person: str | None, key_file: Path | None, development: bool) -> Credential | str | None:

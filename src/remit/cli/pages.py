@@ -39,7 +39,7 @@ def review_page(show: Console, found: SessionReport) -> None:
     show.print(found.summary, markup=False)
     show.print()
     show.print(_beside(found))
-    _section(show, "Granted and never used", (f"{c.title}: {c.text}" for c in found.unused))
+    _section(show, "Granted and never used", (clause.text for clause in found.unused))
     _section(
         show,
         "Ran unbounded",
@@ -116,7 +116,7 @@ def verdict_sentence(one: VerdictLine) -> str:
     how = "signed" if one.authenticated else "claimed, not proved"
     subject = f"Call {one.call_id}" if one.call_id else "The session"
     because = f" ({one.reason})" if one.reason else ""
-    comment = f": “{one.comment}”" if one.comment else ""
+    comment = f": “{one.comment.rstrip('.')}”" if one.comment else ""
     late = f" {plural(one.later_calls, 'call')} came later and is not covered." if one.later_calls else ""
     old = " Superseded." if one.superseded else ""
     return f"{subject} was judged {one.verdict}{because} by {one.reviewer} ({how}), {at(one.time)}{comment}.{late}{old}"
@@ -126,7 +126,7 @@ def decision_words(call: CallLine) -> str:
     """What was decided, by which rule."""
     words = {"permit": "permitted", "deny": "refused", "ask": "asked a person"}[call.effect]
     code = f" ({call.code})" if call.code else ""
-    rule = f" by {call.rule}" if call.rule else ""
+    rule = f" by {call.rule.replace('/only', '', 1)}" if call.rule else ""
     return f"{words}{code}{rule}" + ("" if call.enforced else ", observed only")
 
 
@@ -166,8 +166,8 @@ def _beside(found: SessionReport) -> Table:
             right.append(f"\n{call.reason or '(erased)'}")
         clause = _clause_of(found, call)
         right.append(f"\n{clause.text}" if clause is not None else "", style="dim")
-        rows.append((call.number, left, right))
-    made = table(
+        rows.append((call.number, left, Text.assemble(right, "\n")))
+    return table(
         [
             ("#", {"justify": "right"}),
             ("call", {"ratio": 4, "overflow": "fold"}),
@@ -175,8 +175,6 @@ def _beside(found: SessionReport) -> Table:
         ],
         rows,
     )
-    made.leading = 1
-    return made
 
 
 def _clause_of(found: SessionReport, call: CallLine) -> ClauseLine | None:
