@@ -37,7 +37,7 @@ def test_scalars_follow_the_core_schema(written: str, value: object) -> None:
     assert type(found) is type(value)
 
 
-@pytest.mark.requirement("H32")
+@pytest.mark.requirement("H20")
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
