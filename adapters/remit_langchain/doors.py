@@ -21,11 +21,14 @@ _behind: Final[weakref.WeakKeyDictionary[Callable[..., Any], Callable[..., Any]]
 """What lies behind each door. Kept here, so that nothing on a tool leads to it."""
 
 
-def door(function: Any, seat: Seat, *, asynchronous: bool) -> Any:
-    """A function that calls `function` through the gate. None, and what is a door already, stay as they are."""
+def door(function: Any, seat: Seat, names: tuple[str, ...] | None = None, *, asynchronous: bool) -> Any:
+    """A function that calls `function` through the gate. None, and what is a door already, stay as they are.
+
+    `names` are what its positional arguments are called in a grant; those of its signature when omitted.
+    """
     if function is None or is_door(function):
         return function
-    names = parameters_of(function)
+    names = parameters_of(function) if names is None else names
     injected = _get_injected_args_keys_from_signature(function)
     framework = FRAMEWORK | {name for name, hint in hints_of(function).items() if hint is RunnableConfig}
 

@@ -8,7 +8,6 @@ that has the governed tool's state and lives as long as the call.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -19,8 +18,9 @@ from pydantic import PrivateAttr
 
 import remit
 from remit_langchain import doors
-from remit_langchain.arguments import FRAMEWORK, injected_names, shown_names, sort_arguments
-from remit_langchain.dressing import dress, hints_of, parameters_of
+from remit_langchain.arguments import injected_names, shown_names, sort_arguments
+from remit_langchain.definitions import framework_names
+from remit_langchain.dressing import dress, parameters_of
 from remit_langchain.graph import identify
 from remit_langchain.invocation import noted, take
 from remit_langchain.models import like, subclass
@@ -77,7 +77,7 @@ class GovernedTool:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in doors.FIELDS:
-            value = doors.door(value, _seat(self), asynchronous=name == "coroutine")
+            value = _door(self, name, value)
         super().__setattr__(name, value)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -104,8 +104,13 @@ def _close(tool: Any) -> Any:
     """Put a door before each function that the tool holds in the open."""
     for name in doors.FIELDS:
         if name in tool.__dict__:
-            tool.__dict__[name] = doors.door(tool.__dict__[name], _seat(tool), asynchronous=name == "coroutine")
+            tool.__dict__[name] = _door(tool, name, tool.__dict__[name])
     return tool
+
+
+def _door(tool: Any, name: str, function: Any) -> Any:
+    names = tuple(tool.args) if isinstance(tool, Tool) else None
+    return doors.door(function, _seat(tool), names, asynchronous=name == "coroutine")
 
 
 def _seat(tool: Any) -> Seat:
@@ -192,8 +197,7 @@ def _async_gate(base: type[BaseTool]) -> Any:
 
 def _arranger(original: Callable[..., Any]) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Passage]:
     """Makes a passage of a call to `original`, a tool's `_run` or `_arun`."""
-    framework = {name for name, hint in hints_of(original).items() if hint is RunnableConfig}
-    framework |= FRAMEWORK & set(inspect.signature(original).parameters)
+    framework = framework_names(original)
     declared = tuple(name for name in parameters_of(original)[1:] if name not in framework)
 
     def arrange(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passage:
