@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.app import App
 from remit.cli.options import AsJson, AsPerson, Development, KeyFile, PeopleFile, Url, credential, opened
@@ -40,7 +41,7 @@ def find(remit: App, wanted: str) -> tuple[SessionReport, CallLine]:
     """A call by its id, or by `SESSION/NUMBER`, with the report of its session. Raises `UsageError`: there is none."""
     session_id, slash, number = wanted.partition("/")
     if not slash:
-        rows = remit.ledger.read().rows(select(CallRow.session_id).where(CallRow.id == wanted))
+        rows = remit.ledger.read().rows(select(col(CallRow.session_id)).where(col(CallRow.id) == wanted))
         session_id = next((row[0] or "" for row in rows), "")
     found = report(remit.deployment, session_id) if session_id else None
     for call in found.calls if found is not None else ():

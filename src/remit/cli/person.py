@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.cli import whoami
 from remit.cli.options import (
@@ -58,7 +59,7 @@ def add(
         give_roles(roles_in, subject, role)
     known = roles_in if roles_in.exists() else None
     with opened(url, can=["configure"], people=known, development=development) as remit:
-        first = not list(remit.ledger.read().rows(select(PersonRow.id).limit(1)))
+        first = not list(remit.ledger.read().rows(select(col(PersonRow.id)).limit(1)))
         remit.enrol(person, key, credential=None if first else credential(as_person, key_file, development))
         roles = sorted(remit.deployment.people.roles(subject))
     if as_json:
@@ -75,7 +76,7 @@ def list_people(url: Url = None, people: PeopleFile = None, as_json: AsJson = Fa
     """Who is enrolled, and who is only named in the people file."""
     file = people_file(people)
     with opened(url, people=people) as remit:
-        rows = remit.ledger.read().mappings(select(PersonRow).order_by(PersonRow.id))
+        rows = remit.ledger.read().mappings(select(PersonRow).order_by(col(PersonRow.id)))
         found = {row["id"]: (row["state"], row["key"]) for row in rows}
         named = (People.load(file) if file is not None else People()).roles_by_subject
     everybody = [

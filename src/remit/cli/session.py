@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.cli.options import AsJson, AsPerson, Development, KeyFile, PeopleFile, Url, credential, opened
 from remit.cli.output import at, console, show_json, table
@@ -31,15 +32,15 @@ def list_sessions(
 ) -> None:
     """Sessions, the newest first."""
     with opened(url) as remit:
-        query = select(SessionRow).order_by(SessionRow.opened.desc(), SessionRow.id.desc()).limit(limit)  # type: ignore[attr-defined]
+        query = select(SessionRow).order_by(col(SessionRow.opened).desc(), col(SessionRow.id).desc()).limit(limit)
         if state_is is not None:
-            query = query.where(SessionRow.state == state_is)
+            query = query.where(col(SessionRow.state) == state_is)
         reading = remit.ledger.read()
         sessions = [dict(row) for row in reading.mappings(query)]
         for one in sessions:
-            calls = select(CallRow.state).where(CallRow.session_id == one["id"])
+            calls = select(col(CallRow.state)).where(col(CallRow.session_id) == one["id"])
             one["calls"] = dict(Counter(row[0] for row in reading.rows(calls)))
-            grants = reading.rows(select(GrantRow.task).where(GrantRow.id == one["grant_id"]))
+            grants = reading.rows(select(col(GrantRow.task)).where(col(GrantRow.id) == one["grant_id"]))
             one["task"] = next((row[0] for row in grants), None)
     if as_json:
         show_json({"sessions": sessions})

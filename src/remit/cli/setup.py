@@ -14,6 +14,7 @@ from typing import NamedTuple
 import typer
 from rich.text import Text
 from sqlalchemy import select
+from sqlmodel import col
 
 import remit
 from remit.app import App, default_url
@@ -174,18 +175,18 @@ def _state(app: App) -> Iterator[Finding]:
         yield Finding(
             "writers", "note", f"{plural(len(dead), 'writer')} died while recording; the next session settles it"
         )
-    unknown = [row[0] for row in reading.rows(select(CallRow.id).where(CallRow.state == "unknown"))]
+    unknown = [row[0] for row in reading.rows(select(col(CallRow.id)).where(col(CallRow.state) == "unknown"))]
     if unknown:
         yield Finding(
             "outcomes", "problem", f"unknown for {', '.join(unknown[:3])}; `remit call resolve CALL` settles one"
         )
-    suspended = [row[0] for row in reading.rows(select(SessionRow.id).where(SessionRow.state == "suspended"))]
+    suspended = [row[0] for row in reading.rows(select(col(SessionRow.id)).where(col(SessionRow.state) == "suspended"))]
     if suspended:
         yield Finding("sessions", "problem", f"suspended: {', '.join(suspended[:3])}; `remit session resume SESSION`")
-    changed = [row[0] for row in reading.rows(select(ToolRow.key).where(ToolRow.state != "accepted"))]
+    changed = [row[0] for row in reading.rows(select(col(ToolRow.key)).where(col(ToolRow.state) != "accepted"))]
     if changed:
         yield Finding("tools", "problem", f"not accepted: {', '.join(changed[:5])}; `remit tool accept TOOL`")
-    enrolled = len(list(reading.rows(select(PersonRow.id).where(PersonRow.state == "enrolled"))))
+    enrolled = len(list(reading.rows(select(col(PersonRow.id)).where(col(PersonRow.state) == "enrolled"))))
     said = (
         plural(enrolled, "person", "people") + " enrolled" if enrolled else "nobody enrolled; `remit person add` starts"
     )

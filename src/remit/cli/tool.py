@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.cli.options import AsJson, AsPerson, Development, KeyFile, PeopleFile, Url, credential, opened
 from remit.cli.output import console, shorten, show_json, table
@@ -18,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Tool definitions: list, accept.")
 def list_tools(url: Url = None, as_json: AsJson = False) -> None:
     """Every tool whose definition was seen, and whether that definition is accepted."""
     with opened(url) as remit:
-        tools = [dict(row) for row in remit.ledger.read().mappings(select(ToolRow).order_by(ToolRow.key))]
+        tools = [dict(row) for row in remit.ledger.read().mappings(select(ToolRow).order_by(col(ToolRow.key)))]
     if as_json:
         show_json({"tools": tools})
         return

@@ -30,7 +30,7 @@ def verify(url: Url = None, as_json: AsJson = False) -> None:
                 "origin": origin,
                 "key": key,
                 "records": found.size,
-                "root": found.root if isinstance(found.root, str) else found.root.hex(),
+                "root": found.root.hex(),
                 "checkpoints": found.checkpoints,
                 "writers": found.writers,
                 "sessions": found.sessions,
@@ -46,7 +46,7 @@ def verify(url: Url = None, as_json: AsJson = False) -> None:
             [
                 ("log", origin),
                 ("key", key),
-                ("root", found.root if isinstance(found.root, str) else found.root.hex()),
+                ("root", found.root.hex()),
                 ("signed checkpoints", found.checkpoints),
                 ("writers", found.writers),
                 ("sessions", found.sessions),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.store.tables import CallRow
 
@@ -126,13 +127,13 @@ ENDINGS: Final = ("call.outcome", "call.resolved")
 
 def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
     """Every call of a session, numbered in the order of the ledger."""
-    query = select(CallRow).where(CallRow.session_id == session_id)
+    query = select(CallRow).where(col(CallRow.session_id) == session_id)
     rows = {row["id"]: row for row in deployment.ledger.read().mappings(query)}
     begun: dict[str, Record] = {}
     ended: dict[str, Record] = {}
     replayed: dict[str, int] = {}
     for record in deployment.ledger.records(session=session_id):
-        call_id = record.data.get("call")
+        call_id = str(record.data.get("call"))
         if record.type in BEGINNINGS:
             begun[call_id] = record  # the intent of a call that was asked about takes the question's place
         elif record.type in ENDINGS:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.authority.compile import compile_grant
 from remit.authority.explain import allows
@@ -92,7 +93,7 @@ class SessionReport:
 def report(deployment: Deployment, session_id: str) -> SessionReport:
     """Put one session's evidence together. Raises `UsageError` when this ledger has no such session."""
     reading = deployment.ledger.read()
-    [*found] = reading.mappings(select(SessionRow).where(SessionRow.id == session_id))
+    [*found] = reading.mappings(select(SessionRow).where(col(SessionRow.id) == session_id))
     if not found:
         raise UsageError(f"no session {session_id!r} is in this ledger; `remit session list` shows them")
     session = found[0]
@@ -100,10 +101,10 @@ def report(deployment: Deployment, session_id: str) -> SessionReport:
     terms, grant = _grant(deployment, session["grant_id"])
     counters = {
         row["id"]: row["value"]
-        for row in reading.mappings(select(CounterRow).where(CounterRow.id.startswith(f"{session['grant_id']}/")))
+        for row in reading.mappings(select(CounterRow).where(col(CounterRow.id).startswith(f"{session['grant_id']}/")))
     }
     approvals = reading.mappings(
-        select(ApprovalRow).where(ApprovalRow.session_id == session_id).order_by(ApprovalRow.id)
+        select(ApprovalRow).where(col(ApprovalRow.session_id) == session_id).order_by(col(ApprovalRow.id))
     )
     return SessionReport(
         session=dict(session),
@@ -121,7 +122,7 @@ def _grant(deployment: Deployment, grant_id: str | None) -> tuple[GrantTerms | N
     """The terms a session ran under, and what a reader asks about them; none where there was no grant."""
     if grant_id is None:
         return None, {}
-    [row] = deployment.ledger.read().mappings(select(GrantRow).where(GrantRow.id == grant_id))
+    [row] = deployment.ledger.read().mappings(select(GrantRow).where(col(GrantRow.id) == grant_id))
     terms = GrantTerms.from_bytes(deployment.ledger.artefact(row["digest"]))
     about = {
         "id": terms.id,
@@ -163,7 +164,7 @@ def _covers(pattern: str, tool: str) -> bool:
 
 
 def _verdicts(deployment: Deployment, session_id: str, calls: tuple[CallLine, ...]) -> tuple[VerdictLine, ...]:
-    query = select(VerdictRow).where(VerdictRow.session_id == session_id).order_by(VerdictRow.id)
+    query = select(VerdictRow).where(col(VerdictRow.session_id) == session_id).order_by(col(VerdictRow.id))
     lines = []
     for row in deployment.ledger.read().mappings(query):
         record = deployment.ledger.record(row["id"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from remit.errors import IdentityError, UsageError
 from remit.store.tables import ApprovalRow, CallRow, VerdictRow
@@ -94,7 +95,7 @@ def give(
             "review.verdict", session=session_id, data={}, private={"comment": comment} if comment else None
         )
         about = {"session": session_id, "call": call_id, "verdict": verdict, "reason": reason, "seen": seen}
-        if comment:
+        if comment and draft.private is not None:
             about["comment"] = draft.private["comment"]["commitment"]
         who = deployment.identify(txn, credential, act="review.verdict", about=about)
         refuse_part_in_it(txn, session, who)
@@ -143,7 +144,7 @@ def refuse_part_in_it(txn: Txn, session: Mapping[str, Any], who: Identity) -> No
         if who.subject in (grant["issuer"], grant["principal"]):
             raise IdentityError(f"{who.subject} issued grant {grant_id}; somebody else has to review this session")
         grant_id = grant["parent"]
-    answered = select(ApprovalRow.id).where(ApprovalRow.session_id == session["id"])
+    answered = select(col(ApprovalRow.id)).where(col(ApprovalRow.session_id) == session["id"])
     for (approval_id,) in txn.rows(answered):
         approval = txn.get("approvals", approval_id)
         if approval is not None and who.subject in json.loads(approval["decided_by"] or "[]"):
@@ -162,9 +163,9 @@ def _check_call(txn: Txn, session_id: str, call_id: str | None) -> None:
 
 def _seen(txn: Txn, session_id: str, call_id: str | None) -> dict[str, int]:
     """How many calls, and of which state, this verdict was given on: it does not cover later ones."""
-    query = select(CallRow.id).where(CallRow.session_id == session_id)
+    query = select(col(CallRow.id)).where(col(CallRow.session_id) == session_id)
     if call_id is not None:
-        query = query.where(CallRow.id == call_id)
+        query = query.where(col(CallRow.id) == call_id)
     seen: dict[str, int] = {"calls": 0}
     for (found,) in txn.rows(query):
         row = txn.get("calls", found)
@@ -177,10 +178,12 @@ def _seen(txn: Txn, session_id: str, call_id: str | None) -> dict[str, int]:
 def _standing(txn: Txn, session_id: str, call_id: str | None) -> list[str]:
     """Ids of the verdicts on the same subject that nothing has superseded, oldest first."""
     query = (
-        select(VerdictRow.id)
-        .where(VerdictRow.session_id == session_id, VerdictRow.call_id == call_id)  # None is compared as IS NULL
-        .where(VerdictRow.superseded.is_(None))  # type: ignore[union-attr]
-        .order_by(VerdictRow.id)
+        select(col(VerdictRow.id))
+        .where(
+            col(VerdictRow.session_id) == session_id, col(VerdictRow.call_id) == call_id
+        )  # None is compared as IS NULL
+        .where(col(VerdictRow.superseded).is_(None))
+        .order_by(col(VerdictRow.id))
     )
     standing = []
     for (found,) in txn.rows(query):

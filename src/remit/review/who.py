@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
+from sqlmodel import col
 
 from remit.review.calls import CallLine, read_calls
 from remit.store.tables import BindingRow, CallRow, SessionRow, TouchRow
@@ -43,10 +44,10 @@ def who(deployment: Deployment, wanted: str) -> tuple[Deed, ...]:
     if not calls:
         return ()
     reading = deployment.ledger.read()
-    rows = [*reading.mappings(select(CallRow).where(CallRow.id.in_(calls)))]
-    found = []
+    rows = [*reading.mappings(select(CallRow).where(col(CallRow.id).in_(calls)))]
+    found: list[Deed] = []
     for session_id in sorted({row["session_id"] for row in rows if row["session_id"] is not None}):
-        [session] = reading.mappings(select(SessionRow).where(SessionRow.id == session_id))
+        [session] = reading.mappings(select(SessionRow).where(col(SessionRow.id) == session_id))
         found.extend(_deed(session, call) for call in read_calls(deployment, session_id) if call.id in calls)
     return tuple(sorted(found, key=lambda deed: deed.call.time))
 
@@ -60,20 +61,21 @@ def _by_resource(deployment: Deployment, wanted: str) -> set[str]:
     uri = wanted.rpartition(" ")[2]
     touch = deployment.ledger.keyed("touch", uri)
     return {
-        row["call_id"] for row in deployment.ledger.read().mappings(select(TouchRow).where(TouchRow.touch == touch))
+        row["call_id"]
+        for row in deployment.ledger.read().mappings(select(TouchRow).where(col(TouchRow.touch) == touch))
     }
 
 
 def _by_binding(deployment: Deployment, wanted: str) -> set[str]:
     name, separator, value = wanted.partition("=")
-    matching = BindingRow.value == wanted
+    matching = col(BindingRow.value) == wanted
     if separator:
-        matching = or_(matching, (BindingRow.name == name) & (BindingRow.value == value))
+        matching = or_(matching, (col(BindingRow.name) == name) & (col(BindingRow.value) == value))
     reading = deployment.ledger.read()
     grants = {row["grant_id"] for row in reading.mappings(select(BindingRow).where(matching))}
     if not grants:
         return set()
-    return {row["id"] for row in reading.mappings(select(CallRow).where(CallRow.grant_id.in_(grants)))}
+    return {row["id"] for row in reading.mappings(select(CallRow).where(col(CallRow.grant_id).in_(grants)))}
 
 
 __all__ = ["Deed", "who"]
