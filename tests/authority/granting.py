@@ -22,6 +22,7 @@ CATALOGUE = Catalogue.load(
             "crm.read_ticket": {"accesses": ["read crm://tickets/{id}"]},
             "crm.comment": {"accesses": ["write crm://tickets/{id}"]},
             "fs.read_file": {"accesses": ["read file://{path}"], "kinds": {"path": "path"}},
+            "fs.write_file": {"accesses": ["write file://{path}"], "kinds": {"path": "path"}},
             "mail.deliver": {"accesses": ["send mailto:{to*}"], "kinds": {"to": "email"}, "secret": ["token"]},
         }
     }

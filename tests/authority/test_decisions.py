@@ -145,6 +145,14 @@ class TestClosedWorld:
         assert decided(grant, "mail.deliver", {"to": []}).code == "resource_unresolved"
         assert decided(grant, "crm.read_ticket", {"id": "a/b"}).code == "resource_unresolved"
 
+    @pytest.mark.requirement("code:resource_unresolved")
+    def test_any_resource_still_has_to_be_one_that_can_be_read(self) -> None:
+        """Otherwise a spelling of Remit's own files could slip past the guardrail."""
+        grant = compiled({"fs.read_file": "any"})
+
+        assert decided(grant, "fs.read_file", {"path": "/srv/a"}).effect == "permit"
+        assert decided(grant, "fs.read_file", {"path": "/srv/./remit.db"}).code == "resource_unresolved"
+
     def test_a_covered_argument_need_not_be_named(self) -> None:
         """The URI holds its whole value; where it is named too, both must hold."""
         covered = compiled({"crm.comment": {"resources": ["write crm://tickets/*"], "arguments": {"body": "any"}}})
@@ -427,6 +435,20 @@ class TestLimits:
         assert decision.remedy is not None
         assert decision.remedy.expected == "amount: at most 0.09"
 
+    def test_a_sum_has_more_digits_than_a_calculator(self) -> None:
+        """Twenty-eight digits would round the cent away."""
+        tools = {"t.t": {"arguments": {"amount": {"min": 0}}, "limits": {"sum": {"argument": "amount", "max": 10**40}}}}
+        held = facts(counters={"g-1/t.t/only:sum:amount": str(10**40 - 1)})
+
+        assert decided(compiled(tools), "t.t", {"amount": 1}, when=held).effect == "permit"
+        assert decided(compiled(tools), "t.t", {"amount": 1.5}, when=held).code == "limit_reached"
+
+    def test_a_counter_that_cannot_be_read_is_a_refusal(self) -> None:
+        """Not an exception inside a store transaction."""
+        grant = compiled({"t.t": "any"}, limits={"calls": 1})
+
+        assert decided(grant, "t.t", {}, when=facts(counters={"g-1/calls": "many"})).code == "evaluator_error"
+
     def test_a_spent_clause_is_passed_over(self) -> None:
         """Small refunds, once their limit is spent, need approval like large ones."""
         tools = {
@@ -559,13 +581,11 @@ class TestOwnFiles:
             "/srv/remit.db-wal",
             "/srv/remit.db-shm",
             "/srv/remit.db.remit/log.key",
-            "/srv",
-            "/",
             "/srv/REMIT.DB",
         ],
     )
     def test_they_are_out_of_reach_of_any_grant(self, path: str) -> None:
-        """The files, what lies beside and below them, and the folders above."""
+        """The files, and what lies beside and below them."""
         own = OwnFiles(["/srv/remit.db", "/srv/remit.db.remit"])
         grant = compiled({"fs.read_file": "any"})
         call = view("fs.read_file", {"path": path})
@@ -581,6 +601,14 @@ class TestOwnFiles:
     def test_other_files_are_none_of_its_business(self, path: str) -> None:
         """A name that only begins alike is another file."""
         assert OwnFiles(["/srv/remit.db"]).check(view("fs.read_file", {"path": path}).accesses) is None
+
+    @pytest.mark.parametrize("path", ["/srv", "/"])
+    def test_a_folder_above_may_be_read_and_not_written(self, path: str) -> None:
+        """Whoever moves or empties a folder moves what lies in it."""
+        own = OwnFiles(["/srv/remit.db"])
+
+        assert own.check(view("fs.read_file", {"path": path}).accesses) is None
+        assert own.check(view("fs.write_file", {"path": path}).accesses) is not None
 
     def test_a_link_is_followed(self, tmp_path: Any) -> None:
         """A path that leads there by a symbolic link is there."""

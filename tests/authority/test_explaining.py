@@ -36,11 +36,12 @@ class TestSentences:
         said = sentences(issued(written(tools, limits={"calls": 3, "denied": 5})), CATALOGUE)
 
         assert said[:5] == [
-            "For user:alice@acme.com, agent:support may do this from 2026-11-24T09:00:00.000000Z until "
-            "2026-11-24T09:20:00.000000Z: Refund order 4711 and tell the customer.",
+            "For user:alice@acme.com, agent:support may do this from 2026-11-24 09:00:00 UTC until "
+            "2026-11-24 09:20:00 UTC: Refund order 4711 and tell the customer.",
             "crm.read_ticket may read crm://tickets/88.",
             "payments.refund may be called with `amount` at least 0.01 and at most 50; "
-            "`note` left out or at most 9 long, at most one call and a sum of 60 over `amount`, each call after approval by role:finance (money leaves).",
+            "`note` left out or at most 9 long, at most one call and a sum of 60 over `amount`, "
+            "each call after approval by role:finance (money leaves).",
             "In all, at most 3 calls.",
             "After more than 5 refused calls the session is suspended until a person resumes it.",
         ]

@@ -60,7 +60,8 @@ def _touches(catalogue: Catalogue, tool: str, document: GrantDocument) -> bool:
     """Whether the catalogue finds accesses in calls of a tool; of `crm.*`, in calls of any tool that it speaks for."""
     keys = [tool]
     if tool.endswith(".*"):
-        keys += [key for key in catalogue.keys() if server_wildcard(key) == tool and key not in document.tools]
+        known = catalogue.keys()
+        keys += [key for key in known if server_wildcard(key) == tool and key not in document.tools]
     entries = [catalogue.entry(key) for key in keys]
     return any(entry is not None and entry.yields_accesses for entry in entries)
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from remit.authority.calls import Facts
 from remit.authority.compile import CompiledGrant, Counter
-from remit.authority.durations import show_moment
+from remit.authority.durations import say_moment
 from remit.authority.explain import allows
-from remit.authority.literals import decimal_text
+from remit.authority.literals import add_exactly, decimal_text
 
 
 def brief(compiled: CompiledGrant | Sequence[CompiledGrant], facts: Facts) -> str:
@@ -22,7 +22,7 @@ def brief(compiled: CompiledGrant | Sequence[CompiledGrant], facts: Facts) -> st
     ends = min(grant.expires for grant in chain)
     lines = [
         f"You act for {terms.principal}. Your task: {terms.task.rstrip('.')}.",
-        f"Your authority ends at {show_moment(ends)}. You may call these tools, within these bounds, and no others:",
+        f"Your authority ends at {say_moment(ends)}. You may call these tools, within these bounds, and no others:",
     ]
     lines += [f"- {allows(tool, clause)}" for tool, clause in terms.document.clauses()]
     remaining = [_remains(counter, facts) for grant in chain for counter in _counters(grant)]
@@ -41,5 +41,5 @@ def _counters(grant: CompiledGrant) -> list[Counter]:
 
 
 def _remains(counter: Counter, facts: Facts) -> str:
-    left = max(Decimal(0), counter.most - Decimal(facts.counters.get(counter.id, "0")))
+    left = max(Decimal(0), add_exactly(counter.most, -Decimal(facts.counters.get(counter.id, "0"))))
     return f"{decimal_text(left)} of {counter.label}"

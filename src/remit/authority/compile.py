@@ -10,7 +10,7 @@ from typing import Any, Final
 from remit.authority.calls import ApprovalNeed, CallView, Spend
 from remit.authority.keys import server_wildcard
 from remit.authority.limits import SumLimit
-from remit.authority.literals import Slot, decimal_text, exact_decimal
+from remit.authority.literals import Slot, add_exactly, decimal_text, exact_decimal
 from remit.authority.model import ANY, Clause
 from remit.authority.terms import GrantTerms
 from remit.authority.words.base import Check, Scope
@@ -105,7 +105,7 @@ class CompiledClause:
             if counter.argument is None:
                 if held is not None and Decimal(held) >= counter.most:
                     return counter
-            elif (Decimal(held) if held is not None else 0) + counter.amount(call) > counter.most:
+            elif add_exactly(Decimal(held or 0), counter.amount(call)) > counter.most:
                 return counter
         return None
 
@@ -119,7 +119,7 @@ class CompiledClause:
             if name in self.any_names
             or (name not in self.names and not (self.patterns is not None and name in call.covered))
         ]
-        if self.open_resources and (call.accesses or call.unresolved is not None):
+        if self.open_resources and call.accesses:
             found.append("resources")
         return tuple(found)
 
@@ -166,12 +166,14 @@ def _admission(clause: CompiledClause) -> Callable[[CallView], bool]:
                         return False
                 elif check(value) is not None:
                     return False
+        if call.unresolved is not None:
+            return False
         if open_resources:
             return True
         accesses = call.accesses
         if patterns is None:
-            return not accesses and call.unresolved is None
-        if not accesses or call.unresolved is not None or not call.catalogued:
+            return not accesses
+        if not accesses or not call.catalogued:
             return False
         for access in accesses:
             for pattern in patterns:

@@ -27,9 +27,9 @@ from remit.authority.calls import (
     Spend,
 )
 from remit.authority.compile import CompiledClause, CompiledGrant, Counter
-from remit.authority.durations import show_moment
+from remit.authority.durations import say_moment
 from remit.authority.failures import explain_mismatch
-from remit.authority.literals import decimal_text, show
+from remit.authority.literals import add_exactly, decimal_text, show
 from remit.errors import DenialCode, Remedy
 
 _NO_ACCESSES: Final[tuple[Any, ...]] = ()
@@ -89,7 +89,18 @@ def _match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
 
 
 def settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
-    """Decide a matched call on the facts. Pure and cheap, so that it can be repeated inside a store transaction."""
+    """Decide a matched call on the facts. Pure and cheap, so that it can be repeated inside a store transaction.
+
+    Never raises: an error inside is a refusal.
+    """
+    try:
+        return _settle(chain, matched, facts)
+    except Exception:  # noqa: BLE001 - whatever goes wrong in deciding, the answer is no
+        reason = "The call could not be decided because of an error inside the gate."
+        return _deny("evaluator_error", "remit/evaluator", reason, Remedy("stop"), _accesses(matched))
+
+
+def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
     if facts.session != "open":
         return _session(facts)
     now = facts.now
@@ -130,7 +141,7 @@ def _single(clauses: tuple[CompiledClause, ...], call: CallView, facts: Facts) -
             continue
         if clause.need is not None and clause.rule not in facts.approved_rules:
             return _ask(clause, clause.rule, clause.need, call)
-        return _permit(clause, call, clause.spends(call))
+        return _permit(clause, call, clause.spends(call), clause.unbounded(call))
     return _limit_reached(clauses, call, values)
 
 
@@ -156,10 +167,12 @@ def _several(
         if rule not in facts.approved_rules:
             return _ask(clause, rule, clause.need, call)
     spends = tuple(spend for clause in chosen for spend in clause.spends(call))
-    return _permit(acting, call, spends)
+    free = [set(clause.unbounded(call)) for clause in chosen]
+    unbounded = tuple(name for name in acting.unbounded(call) if all(name in names for names in free))
+    return _permit(acting, call, spends, unbounded)
 
 
-def _permit(clause: CompiledClause, call: CallView, spends: tuple[Spend, ...]) -> Decision:
+def _permit(clause: CompiledClause, call: CallView, spends: tuple[Spend, ...], unbounded: tuple[str, ...]) -> Decision:
     return Decision(
         "permit",
         None,
@@ -170,7 +183,7 @@ def _permit(clause: CompiledClause, call: CallView, spends: tuple[Spend, ...]) -
         call.accesses,
         spends,
         None,
-        clause.unbounded(call),
+        unbounded,
     )
 
 
@@ -224,7 +237,7 @@ def _limit_reached(clauses: tuple[CompiledClause, ...], call: CallView, values: 
 
 
 def _left(counter: Counter, values: Mapping[str, str]) -> Decimal:
-    return max(Decimal(0), counter.most - Decimal(values.get(counter.id, "0")))
+    return max(Decimal(0), add_exactly(counter.most, -Decimal(values.get(counter.id, "0"))))
 
 
 # -- refusals
@@ -248,10 +261,10 @@ def _session(facts: Facts) -> Decision:
 def _window(grant: CompiledGrant, facts: Facts) -> Decision:
     if facts.now < grant.not_before:
         seconds = math.ceil((grant.not_before - facts.now).total_seconds())
-        begins = show_moment(grant.not_before)
+        begins = say_moment(grant.not_before)
         remedy = Remedy("retry_after", f"a call from {begins} on", details={"seconds": seconds})
         return _deny("not_yet_valid", grant.id, f"Grant {grant.id} begins at {begins}.", remedy, ())
-    ended = show_moment(grant.expires)
+    ended = say_moment(grant.expires)
     return _deny("grant_expired", grant.id, f"Grant {grant.id} ended at {ended}.", Remedy("request_grant"), ())
 
 

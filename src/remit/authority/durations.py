@@ -78,3 +78,8 @@ def parse_moment(text: object) -> datetime:
 def show_moment(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, the one form that Remit stores."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def say_moment(moment: datetime) -> str:
+    """A moment for a sentence: `2026-11-24 09:00:00 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

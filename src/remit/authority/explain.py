@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from remit.authority.durations import show_moment, show_span
+from remit.authority.durations import say_moment, show_span
 from remit.authority.limits import GrantLimits
 from remit.authority.literals import decimal_text, listing, show
 from remit.authority.model import ANY, ONLY, Clause, GrantDocument
@@ -36,7 +36,7 @@ def sentences(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[s
 
 def _who(grant: GrantTerms | GrantDocument, document: GrantDocument) -> str:
     if isinstance(grant, GrantTerms):
-        window = f"from {show_moment(grant.not_before)} until {show_moment(grant.expires)}"
+        window = f"from {say_moment(grant.not_before)} until {say_moment(grant.expires)}"
     else:
         start = f"from {_moment(document.not_before)} " if document.not_before is not None else ""
         end = f"for {_span(document.expires_in)}" if document.expires is None else f"until {_moment(document.expires)}"
@@ -45,7 +45,7 @@ def _who(grant: GrantTerms | GrantDocument, document: GrantDocument) -> str:
 
 
 def _moment(moment: Any) -> str:
-    return show_moment(moment) if hasattr(moment, "tzinfo") else repr(moment)
+    return say_moment(moment) if hasattr(moment, "tzinfo") else repr(moment)
 
 
 def _span(span: Any) -> str:

@@ -150,11 +150,13 @@ def _injected_problems(clause: CompiledClause, call: CallView) -> Iterator[Probl
 
 
 def _resource_problems(clause: CompiledClause, call: CallView) -> Iterator[Problem]:
-    if clause.open_resources:
-        return
     patterns = clause.patterns
-    if call.unresolved is not None:
-        yield _unresolved(call, f"What {call.tool} would touch cannot be read: {call.unresolved.rstrip('.')}.")
+    if call.unresolved is not None:  # also where any resource is allowed: guardrails have to see which it is
+        yield _unresolved(
+            call, f"What {call.tool} would touch cannot be read in one way: {call.unresolved.rstrip('.')}."
+        )
+        return
+    if clause.open_resources:
         return
     if patterns is None:
         if call.accesses:
@@ -174,7 +176,8 @@ def _resource_problems(clause: CompiledClause, call: CallView) -> Iterator[Probl
 
 
 def _unresolved(call: CallView, sentence: str) -> Problem:
-    del call
+    if call.secret & call.covered:
+        sentence = f"What {call.tool} would touch cannot be read in one way."
     return Problem("resource_unresolved", "resources", sentence, Remedy("change_argument"))
 
 

@@ -16,12 +16,14 @@ from remit.errors import Remedy
 from remit.resources.access import Access
 
 RULE: Final = "remit/own-files"
+_READING: Final = frozenset({"read", "list", "stat", "search"})
 
 
 class OwnFiles:
     """Refuses file accesses at or below any of `paths`, and to those that differ from one only by a suffix.
 
     The suffixes are those that SQLite and Remit put behind a database's name: `-wal`, `-shm`, `-journal`, `.lock`.
+    A folder above is refused too, unless it is only read: whoever moves or empties it moves what lies in it.
     """
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
@@ -34,7 +36,7 @@ class OwnFiles:
     def check(self, accesses: Iterable[Access]) -> Failure | None:
         """The refusal for the first access that touches one of the files, or None."""
         for access in accesses:
-            if access.uri.startswith("file:") and self._touches(access.uri):
+            if access.uri.startswith("file:") and self._touches(access):
                 return Failure(
                     "guardrail",
                     RULE,
@@ -43,16 +45,17 @@ class OwnFiles:
                 )
         return None
 
-    def _touches(self, uri: str) -> bool:
-        path = urllib.parse.unquote(uri.removeprefix("file://"))
-        return any(self._hits(_folded(spelling)) for spelling in {path, os.path.realpath(path)})
+    def _touches(self, access: Access) -> bool:
+        path = urllib.parse.unquote(access.uri.removeprefix("file://"))
+        spellings = {_folded(path), _folded(os.path.realpath(path))}
+        return any(self._at_or_below(one) or (access.action not in _READING and self._above(one)) for one in spellings)
 
-    def _hits(self, path: str) -> bool:
-        # a directory above counts as well: whoever moves or empties it moves what is in it
-        return any(
-            path == own or path.startswith((f"{own}/", f"{own}-", f"{own}.")) or own.startswith(f"{path.rstrip('/')}/")
-            for own in self.paths
-        )
+    def _at_or_below(self, path: str) -> bool:
+        return any(path == own or path.startswith((f"{own}/", f"{own}-", f"{own}.")) for own in self.paths)
+
+    def _above(self, path: str) -> bool:
+        below = f"{path.rstrip('/')}/"
+        return any(own.startswith(below) for own in self.paths)
 
 
 def _folded(path: str) -> str:

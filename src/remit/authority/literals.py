@@ -11,7 +11,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from remit.authority.refusal import Refusal
@@ -19,6 +19,7 @@ from remit.authority.refusal import Refusal
 MARK: Final = "$remit"
 _SAFE: Final = 2**53 - 1
 _SHOWN: Final = 60
+_EXACT: Final = Context(prec=2000, traps=[])
 
 Test = Callable[[Any], bool]
 
@@ -178,8 +179,15 @@ def exact_decimal(value: int | float | Decimal) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
+def add_exactly(one: Decimal, other: Decimal) -> Decimal:
+    """The sum, with digits enough for any two numbers that a grant bounds. `+` alone would round at 28 digits."""
+    return _EXACT.add(one, other)
+
+
 def decimal_text(value: Decimal) -> str:
-    """An exact decimal without exponent and without trailing zeros, as counters store it."""
+    """An exact decimal without trailing zeros, as counters store it; with an exponent only beyond 400 digits."""
+    if not -400 < value.adjusted() < 400:
+        return str(value)
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -40,7 +40,8 @@ ONLY: Final = "only"
 
 def _constraints(value: Any, info: ValidationInfo) -> dict[str, Constraint]:
     if not isinstance(value, Mapping) or isinstance(value, Slot):
-        raise Refusal(f"got {show(value)}, expected a mapping of argument to constraint")
+        hint = "; to allow any arguments write `other_arguments: any`" if value == ANY else ""
+        raise Refusal(f"got {show(value)}, expected a mapping of argument to constraint{hint}")
     reader = reader_of(info)
     return {name: reader.constraint(node, name) for name, node in value.items()}
 

@@ -51,7 +51,8 @@ class GrantSource:
 
 
 def read_grant(source: str | Path | Mapping[str, Any] | bytes) -> GrantSource:
-    """Read a grant or template: a path, YAML as text (with a line break in it) or bytes, or a mapping.
+    """Read a grant or template: a path, YAML as text (with a line break in it, or a `{` at its start) or bytes, or a
+    mapping.
 
     Raises `GrantError` listing everything that is wrong, with lines where the source has lines.
     """
@@ -99,7 +100,7 @@ def _tree(
     if isinstance(source, Mapping):
         return "the grant", None, _copied(source, ()), None
     name = "the grant"
-    if isinstance(source, str) and "\n" in source:
+    if isinstance(source, str) and ("\n" in source or source.startswith("{")):
         raw = source.encode("utf-8", "surrogatepass")
     elif isinstance(source, bytes):
         raw = source

@@ -16,7 +16,7 @@ from typing import Any, Final
 import rfc8785
 
 from remit.authority.constraints import Reader
-from remit.authority.durations import parse_moment, show_moment
+from remit.authority.durations import parse_moment, say_moment, show_moment
 from remit.authority.limits import Delegation, GrantLimits, IssueRule
 from remit.authority.literals import from_json
 from remit.authority.model import Clause, GrantDocument
@@ -178,11 +178,9 @@ def issue_terms(
         except OverflowError as error:
             raise GrantError(f"the grant would end after the last year there is ({error})") from error
     if expires <= issued_at:
-        raise GrantError(f"the grant would end at {show_moment(expires)}, before it is issued")
+        raise GrantError(f"the grant would end at {say_moment(expires)}, before it is issued")
     if expires <= not_before:
-        raise GrantError(
-            f"the grant would end at {show_moment(expires)}, before it begins at {show_moment(not_before)}"
-        )
+        raise GrantError(f"the grant would end at {say_moment(expires)}, before it begins at {say_moment(not_before)}")
     node: dict[str, Any] = {
         "v": FORMAT,
         "id": grant_id,
