@@ -197,12 +197,11 @@ def _may_answer(txn: Txn, row: Mapping[str, Any], who: Identity) -> None:
     wanted = json.loads(row["by"])["by"]
     if who.subject == session["agent"]:
         raise IdentityError("the agent that asks cannot answer itself")
-    if who.subject == session["principal"] and "principal" not in wanted and who.subject not in wanted:
+    if who.subject == session["principal"] and who.subject not in wanted:
         raise IdentityError(
             f"{who.subject} is the principal that the agent acts for; {', '.join(wanted)} has to answer"
         )
-    own = "principal" in wanted and who.subject == session["principal"]
-    if not own and not who.holds(wanted):
+    if not who.holds(wanted):
         held = ", ".join(f"role:{role}" for role in sorted(who.roles)) or "no role"
         raise IdentityError(f"{who.subject} holds {held}; this question is for {', '.join(wanted)}")
     if who.subject in json.loads(row["decided_by"]):

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from remit.authority.calls import CallView, Decision
+from remit.ledger.values import Encoded
 
 if TYPE_CHECKING:
     from remit.authority.decide import Match
@@ -51,13 +52,34 @@ class CallRequest:
     objection: str | None = None
 
 
+class CallOptions(TypedDict, total=False):
+    """What `Session.call` and `acall` take beside tool, arguments and the function to run."""
+
+    call_id: str | None
+    """The framework's id for the call: with it the call runs once, however often it is asked for."""
+    scope: str | None
+    """The run, step or connection in which `call_id` is unique."""
+    injected: Mapping[str, Any]
+    """Arguments that the framework adds, not the model: recorded where they are scalars."""
+    classify: Classify | None
+    """Reads the result object."""
+    definition: ToolDefinition | None
+    """The tool's schema and description, to be pinned."""
+    passthrough: tuple[type[BaseException], ...]
+    """Exceptions that are the framework's control flow, not a failure: the call is `pending` then."""
+    continues: str | None
+    """The pending call that this one goes on with."""
+    claimed: Mapping[str, Any]
+    """What the request says of itself (`principal`, `agent`, `grant`): compared, never believed."""
+
+
 @dataclass(slots=True)
 class Prepared:
     """A request after step (1): the snapshot that will run, the view that is judged, and its keyed digests."""
 
     tool: str
     snapshot: dict[str, Any]
-    encoded: Any
+    encoded: Encoded
     view: CallView
     content: str
     identity: str | None

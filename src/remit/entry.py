@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from remit import approvals
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.ledger import Draft, Txn
     from remit.sessions import Session
+
+EVALUATOR: Final = f"remit {version('remit')}"
+"""What decided, for whoever re-decides it later."""
 
 STANDING: Final = frozenset({"grant_expired", "not_yet_valid", "grant_revoked", "session_closed", "session_suspended"})
 """Refusals that come before anything about the call itself: a re-entry has to pass them too."""
@@ -100,6 +104,8 @@ class _Attempt:
         session.note_call(txn)
         self.facts = facts = read_facts(txn, session)
         decision = settle(session.chain, prepared.matched, facts)
+        if facts.session == "open":
+            session.forget_suspension()
         if decision.code in STANDING:
             return self._deny(decision, facts)
         refusal = self._identity_conflict() or self._tool_changed()
@@ -295,6 +301,7 @@ class _Attempt:
             },
             "actions": action_summary(prepared.view.accesses),
             "catalogue": self.deployment.catalogue.digest,
+            "evaluator": EVALUATOR,
             "facts": facts_record(facts),
         }
         if self.request.definition is not None:

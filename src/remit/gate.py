@@ -58,9 +58,9 @@ class Gate:
 
         Raises `Denied`, `ApprovalRequired`, `EvidenceUnavailable`, or whatever the tool raised.
         """
-        self._outcomes.settle(session.id)
         prepared = prepare.prepare(self._deployment, session, request)  # (1) resolve, (2) decide
         while True:
+            self._outcomes.settle(session.id)
             found = self._ledger.run(self._entry(session, request, prepared))  # (3) reserve, (4) intent
             if isinstance(found, Ticket):
                 return self._run(session, request, prepared, found)  # (5) run, (6) outcome
@@ -76,10 +76,10 @@ class Gate:
         a cancelled await cannot claim that a tool stopped which still runs."""
         if not _is_async(request.run):
             return await asyncio.to_thread(self.call, session, request)
-        if self._outcomes.owes(session.id):
-            await asyncio.to_thread(self._outcomes.settle, session.id)
         prepared = prepare.prepare(self._deployment, session, request)  # (1) resolve, (2) decide
         while True:
+            if self._outcomes.owes(session.id):
+                await asyncio.to_thread(self._outcomes.settle, session.id)
             job = self._entry(session, request, prepared)
             found, stopped = await _durable(self._ledger.submit(job))  # (3) reserve, (4) intent
             if isinstance(found, Ticket):

@@ -28,7 +28,11 @@ def read_result(request: CallRequest, result: Any) -> tuple[Status, str | None]:
     """What a returned value says of itself. "Returned normally" is not "succeeded" (invariant 11)."""
     if request.classify is None:
         return "ok", None
-    return request.classify(result)
+    try:
+        return request.classify(result)
+    except Exception as error:  # the tool has run: what cannot be read is unknown, never lost
+        logger.exception("the result of %s could not be read", request.tool)
+        return "unknown", f"the result could not be read: {type(error).__name__}: {error}"[:MAX_ERROR_TEXT]
 
 
 def read_exception(request: CallRequest, error: BaseException) -> tuple[Status, str]:
@@ -145,7 +149,7 @@ def refund(txn: Txn, spends: tuple[tuple[str, str], ...]) -> None:
 def _keep(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """(leaf part, private part) of a result: kept whole where evidence can hold it, else only what it was."""
     try:
-        values.encode(result)
+        encoded = values.Encoded(values.encode(result))
     except Unrepresentable as error:
         return {"kept": False, "why": error.code, "type": type(result).__qualname__}, {}
-    return {"kept": True}, {"result": result}
+    return {"kept": True}, {"result": encoded}

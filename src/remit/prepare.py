@@ -14,7 +14,6 @@ from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
 from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable
 from remit.ledger import values
-from remit.ledger.canonical import canonical
 from remit.resources.access import Access
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
     except GrantError as error:
         tool, failure = "local.unnamed", Failure("tool_not_granted", "tool", str(error), Remedy("stop"))
     known = deployment.catalogue.entry(tool)
-    encoded: Any = {}
+    encoded = values.Encoded({})
     snapshot: dict[str, Any] = {}
     try:
         encoded, snapshot = _snapshot(request.arguments, known)
@@ -56,9 +55,9 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         view, failure = _resolve(view, request, known)
     matched = Match.refused(failure) if failure is not None else match(chain, view)
     if matched.failure is None:
-        own = deployment.own_files.check(view.accesses)
-        if own is not None:
-            matched = Match.refused(own)
+        closed = _unresolved(view) or deployment.own_files.check(view.accesses)
+        if closed is not None:
+            matched = Match.refused(closed)
     ledger = deployment.ledger
     provisional = settle(chain, matched, Facts(datetime.now(UTC), "open", frozenset(), {}))
     prepared = Prepared(
@@ -66,7 +65,7 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         snapshot=snapshot,
         encoded=encoded,
         view=view,
-        content=ledger.keyed("content", tool, canonical(encoded)),
+        content=ledger.keyed("content", tool, encoded.canonical),
         identity=_identity(deployment, session, request),
         named=_named(session, request, snapshot, tool),
         matched=matched,
@@ -87,7 +86,7 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
 def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
     """What of a call is committed to in the leaf and kept, erasable, in the payload."""
     view = prepared.view
-    private: dict[str, Any] = {"arguments": prepared.snapshot if prepared.snapshot else {}, "reason": reason}
+    private: dict[str, Any] = {"arguments": prepared.encoded, "reason": reason}
     if view.accesses:
         private["accesses"] = [str(access) for access in view.accesses]
     if view.injected:
@@ -104,14 +103,14 @@ def action_summary(accesses: tuple[Access, ...]) -> list[str]:
     return sorted({f"{access.action} {access.kind}" for access in accesses})[:16]
 
 
-def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[Any, dict[str, Any]]:
+def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[values.Encoded, dict[str, Any]]:
     """(what evidence holds, what will run): two trees that nobody else can reach any more.
 
     Raises `Unrepresentable`.
     """
     plain = dict(arguments)
     opaque = known.opaque if known is not None else frozenset()
-    encoded = values.encode_arguments(plain, opaque=opaque)
+    encoded = values.Encoded(values.encode_arguments(plain, opaque=opaque))
     if not opaque and values.is_plain(plain):
         return encoded, values.copy_plain(plain)
     try:
@@ -160,6 +159,14 @@ def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> t
         ),
         None,
     )
+
+
+def _unresolved(view: CallView) -> Failure | None:
+    """A call whose resources cannot be told is refused even by a clause with `resources: any`: nobody could say
+    afterwards what it touched, and no guardrail could look at it."""
+    if view.unresolved is None:
+        return None
+    return Failure("resource_unresolved", f"{view.tool}:resources", view.unresolved, Remedy("change_argument"))
 
 
 def _identity(deployment: Deployment, session: Session, request: CallRequest) -> str | None:

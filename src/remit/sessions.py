@@ -8,7 +8,7 @@ import contextvars
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -18,7 +18,7 @@ from remit.authority.brief import brief
 from remit.authority.calls import Decision
 from remit.authority.compile import CompiledGrant
 from remit.authority.durations import show_moment
-from remit.calls import CallRequest, Classify
+from remit.calls import CallOptions, CallRequest
 from remit.current import CURRENT
 from remit.entry import read_facts
 from remit.errors import Denied, Remedy, UsageError
@@ -108,71 +108,37 @@ class Session:
     # -- calls
 
     def call(
-        self,
-        tool: str,
-        arguments: Mapping[str, Any],
-        run: Callable[..., Any],
-        *,
-        call_id: str | None = None,
-        scope: str | None = None,
-        injected: Mapping[str, Any] | None = None,
-        classify: Classify | None = None,
-        definition: ToolDefinition | None = None,
-        passthrough: tuple[type[BaseException], ...] = (),
-        continues: str | None = None,
-        claimed: Mapping[str, Any] | None = None,
-        objection: str | None = None,
+        self, tool: str, arguments: Mapping[str, Any], run: Callable[..., Any], **options: Unpack[CallOptions]
     ) -> Any:
         """One governed call: `run(**arguments)`, if the grant allows it and its record is durable.
 
         With `call_id` (and a `scope` in which it is unique) the call is idempotent: it runs once, however often it is
-        asked for, and later requests get the stored result. Raises `Denied`, `ApprovalRequired`,
-        `EvidenceUnavailable`, or what `run` raised.
+        asked for, and later requests get the stored result. The other options: `CallOptions`. Raises `Denied`,
+        `ApprovalRequired`, `EvidenceUnavailable`, or what `run` raised.
         """
-        request = CallRequest(
-            tool, arguments, run, call_id, scope, injected or {}, classify, definition, passthrough, continues,
-            None, claimed or {}, objection,
-        )  # fmt: skip
-        return self._app.gate.call(self._ready(), request)
+        return self._app.gate.call(self.open(), CallRequest(tool, arguments, run, **options))
 
     async def acall(
-        self,
-        tool: str,
-        arguments: Mapping[str, Any],
-        run: Callable[..., Any],
-        *,
-        call_id: str | None = None,
-        scope: str | None = None,
-        injected: Mapping[str, Any] | None = None,
-        classify: Classify | None = None,
-        definition: ToolDefinition | None = None,
-        passthrough: tuple[type[BaseException], ...] = (),
-        continues: str | None = None,
-        claimed: Mapping[str, Any] | None = None,
-        objection: str | None = None,
+        self, tool: str, arguments: Mapping[str, Any], run: Callable[..., Any], **options: Unpack[CallOptions]
     ) -> Any:
         """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
-        request = CallRequest(
-            tool, arguments, run, call_id, scope, injected or {}, classify, definition, passthrough, continues,
-            None, claimed or {}, objection,
-        )  # fmt: skip
         if not self._opened:
             await asyncio.to_thread(self.open)
-        return await self._app.gate.acall(self, request)
+        return await self._app.gate.acall(self, CallRequest(tool, arguments, run, **options))
 
     def explain(self, tool: str, arguments: Mapping[str, Any], *, definition: ToolDefinition | None = None) -> Decision:
         """What `call` would decide now. Decides, runs and records nothing."""
         request = CallRequest(tool, arguments, _never, definition=definition)
-        return self._app.gate.explain(self._ready(), request)
+        return self._app.gate.explain(self.open(), request)
 
     def resume(self, approval_id: str, run: Callable[..., Any]) -> Any:
         """Run exactly the call that was approved, once, after deciding again with the approval as input."""
-        return self._app.gate.call(self._ready(), self._approved(approval_id, run))
+        return self._app.gate.call(self.open(), self._approved(approval_id, run))
 
     async def aresume(self, approval_id: str, run: Callable[..., Any]) -> Any:
         """As `resume`, for async code."""
         request = await asyncio.to_thread(self._approved, approval_id, run)
-        return await self._app.gate.acall(self._ready(), request)
+        return await self._app.gate.acall(self.open(), request)
 
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
         approval, arguments = fresh_arguments(self._app.deployment, approval_id)
@@ -182,7 +148,7 @@ class Session:
 
     def brief(self) -> str:
         """What is granted, what needs approval and what remains, for a system prompt. Granted values only."""
-        session = self._ready()
+        session = self.open()
         facts = self._app.deployment.ledger.run(lambda txn: read_facts(txn, session))
         return brief(self.chain, facts)
 
@@ -341,9 +307,6 @@ class Session:
             )
             deployment.joined.add(marker)
         self._writers.add(txn.writer)
-
-    def _ready(self) -> Self:
-        return self.open()
 
     # -- being current
 

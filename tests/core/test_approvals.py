@@ -44,9 +44,7 @@ def test_ask_then_approve_then_resume_runs_exactly_what_was_asked_once(
     assert data(app, "approval.decided")[0]["by"]["subject"] == "user:bob@acme.com"
 
 
-def test_approved_call_with_a_whole_float_runs_with_that_float(
-    app: remit.App, grant: remit.Grant, tool: Tool
-) -> None:
+def test_approved_call_with_a_whole_float_runs_with_that_float(app: remit.App, grant: remit.Grant, tool: Tool) -> None:
     """Evidence encodes 30.0 apart from 30; what runs after an approval is the value, not its encoding."""
     with app.session(grant) as session:
         asked = _ask(session, tool, {"order": "ord_4711", "amount": 30.0})

@@ -342,3 +342,16 @@ def test_catalogue_is_recorded_as_configuration(app: remit.App, grant: remit.Gra
     assert types(app)[:3] == ["recorder.started", "config.changed", "grant.issued"]
     assert data(app, "config.changed")[0]["catalogue"] == app.deployment.catalogue.digest
     assert CATALOGUE["tools"]
+
+
+def test_unresolved_resource_is_refused_even_where_any_resource_is_granted(tmp_path: Path, tool: Tool) -> None:
+    """A path that can be read in two ways would walk past the guardrail on Remit's own files."""
+    catalogue = {"tools": {"fs.read": {"accesses": ["read file://{path}"], "kinds": {"path": "path"}}}}
+    with temporary(tmp_path, catalogue=catalogue) as app:
+        granted = {**TRIAGE, "tools": {"fs.read": {"resources": "any", "arguments": {"path": "any"}}}}
+        grant = app.issue(granted, credential="user:ravi@acme.com")
+        with app.session(grant) as session, pytest.raises(remit.Denied) as caught:
+            session.call("fs.read", {"path": f"{tmp_path}/./remit.db"}, run=tool)
+
+    assert caught.value.code == "resource_unresolved"
+    assert tool.calls == []
