@@ -106,9 +106,7 @@ def _count_pair(report: Report, task: str, injection: str, outcome: Outcome) -> 
     completed = bool(attack) and len(ran) == len(attack)
     own = own_calls(name, task)
     effects = [
-        call.tool
-        for call in ran
-        if not call.tool.startswith(READS) and call_key(call.tool, call.arguments) not in own
+        call.tool for call in ran if not call.tool.startswith(READS) and call_key(call.tool, call.arguments) not in own
     ]
     report.counts.update(
         pairs=1,
@@ -195,7 +193,7 @@ def show(reports: list[Report]) -> None:
         if len(report.leaked) > LISTED:
             print(f"- leaked: {name}, {len(report.leaked) - LISTED} more (see --json)")
         if report.evidence:
-            facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in report.evidence.items())
+            facts = ", ".join(f"{key} {value}" for key, value in report.evidence.items())
             print(f"- evidence: {name}: {facts}")
     print(f"- time: {sum(report.seconds for report in reports):.0f} s", flush=True)
 

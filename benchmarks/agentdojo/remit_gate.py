@@ -8,24 +8,23 @@ verified at the end.
 
 from __future__ import annotations
 
+import collections
 import pathlib
 import tempfile
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from gates import Approver, Execute, ToolOutput, Verdict
 from hijack import signature
-from remit.resources.definitions import ToolDefinition
 
 import remit
 
 GRANTS: Final = pathlib.Path(__file__).resolve().parent / "grants"
 ISSUER: Final = "user:emma@bluesparrow.example"
 PERSON: Final = "user:approver@bluesparrow.example"
-MEMORY: Final = pathlib.Path(
-    "/dev/shm"
-)  # a folder in memory, where there is one: the disk is not measured here
+MEMORY: Final = pathlib.Path("/dev/shm")
+"""A folder in memory, used where there is one: the disk is not what is measured here."""
 
 
 def grant_file(suite: str, task: str) -> pathlib.Path:
@@ -34,24 +33,36 @@ def grant_file(suite: str, task: str) -> pathlib.Path:
 
 
 @cache
-def definition(suite: str, tool: str) -> ToolDefinition:
+def definition(suite: str, tool: str) -> remit.ToolDefinition:
     """The tool's definition, as an adapter would have it from its framework."""
     schema, description = signature(suite, tool)
-    return ToolDefinition(f"{suite}.{tool}", schema, description)
+    return remit.ToolDefinition(f"{suite}.{tool}", schema, description)
 
 
-def _status(output: ToolOutput) -> tuple[str, str | None]:
+def _status(output: ToolOutput) -> tuple[Literal["ok", "tool_error"], str | None]:
     return ("tool_error", output.error) if output.error else ("ok", None)
 
 
 class RemitRun:
     """One agent run under one grant and one session."""
 
-    def __init__(self, app: remit.App, suite: str, task: str, approver: Approver) -> None:
-        self._app, self._suite, self._approver = app, suite, approver
+    def __init__(
+        self,
+        app: remit.App,
+        suite: str,
+        task: str,
+        approver: Approver,
+        verdicts: collections.Counter[Verdict],
+    ) -> None:
+        self._app, self._suite, self._approver, self._verdicts = app, suite, approver, verdicts
         self._session = app.session(app.issue(grant_file(suite, task), credential=ISSUER))
 
     def call(self, tool: str, arguments: Mapping[str, Any], execute: Execute) -> Verdict:
+        verdict = self._decide(tool, arguments, execute)
+        self._verdicts[verdict] += 1
+        return verdict
+
+    def _decide(self, tool: str, arguments: Mapping[str, Any], execute: Execute) -> Verdict:
         try:
             self._session.call(
                 f"{self._suite}.{tool}",
@@ -84,20 +95,24 @@ class RemitGate:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self._app = remit.open(f"sqlite:///{self._folder.name}/remit.db", development=True)
+        self._verdicts: collections.Counter[Verdict] = collections.Counter()
 
     def begin(self, suite: str, task: str, approver: Approver) -> RemitRun:
-        return RemitRun(self._app, suite, task, approver)
+        return RemitRun(self._app, suite, task, approver, self._verdicts)
 
     def finish(self) -> dict[str, Any]:
-        """Counts what was recorded, after verifying all of it."""
+        """Verifies the ledger, and that it holds one record for every verdict; says how many."""
         size = self._app.verify().size
-        kinds = [record.type for record in self._app.records()]
+        kinds = collections.Counter(record.type for record in self._app.records())
         self._app.close()
         self._folder.cleanup()
-        return {
-            "records_verified": size,
-            "sessions": kinds.count("session.opened"),
-            "intents": kinds.count("call.intent"),
-            "denials": kinds.count("call.denied"),
-            "approvals_asked": kinds.count("approval.requested"),
+        said = self._verdicts
+        expected = {
+            "call.intent": said["permit"] + said["approved"],
+            "call.denied": said["deny"],
+            "approval.requested": said["approved"] + said["refused"],
         }
+        found = {kind: kinds[kind] for kind in expected}
+        if found != expected:
+            raise AssertionError(f"the ledger holds {found}, the verdicts were {expected}")
+        return {"records verified": size, "sessions": kinds["session.opened"], **found}
