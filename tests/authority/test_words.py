@@ -200,6 +200,31 @@ class TestNumbers:
         assert (judged({"eq": literal}, value).effect == "permit") == expected
 
 
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | st.text() | st.binary() | st.datetimes()
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner) | st.frozensets(st.integers()),
+    max_leaves=8,
+)
+EVERY_WORD = compiled(
+    {"t.t": {"arguments": {f"a{index}": {"any_of": [row[0]]} for index, row in enumerate(WORDS)}}}, self=OWN
+)
+
+
+@pytest.mark.requirement("I1")
+@given(ANYTHING)
+def test_no_value_breaks_a_word(value: Any) -> None:
+    """Whatever an argument holds, each word says yes or no; none fails."""
+    names = [f"a{index}" for index in range(len(WORDS))]
+
+    decision = decided(EVERY_WORD, "t.t", dict.fromkeys(names, value))
+
+    assert decision.effect == "deny"
+    assert decision.code in ("argument_out_of_bounds", "argument_unrepresentable")
+
+
 @given(st.text(alphabet="ab*", max_size=8), st.text(alphabet="ab", max_size=10))
 def test_like_agrees_with_a_plain_backtracking_matcher(pattern: str, value: str) -> None:
     """The linear-time `like` gives the answers of the definition."""

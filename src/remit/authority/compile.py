@@ -57,6 +57,7 @@ class CompiledClause:
         "open_resources",
         "other_arguments",
         "patterns",
+        "permitted",
         "rule",
         "source",
         "tool",
@@ -66,6 +67,7 @@ class CompiledClause:
         self.tool = tool
         self.source = source
         self.rule = f"{tool}/{source.name}"
+        self.permitted = f"The clause {self.rule} allows this call."
         self.bounds: tuple[Bound, ...] = tuple(
             (name, constraint.compile(scope), constraint.optional) for name, constraint in source.arguments.items()
         )

@@ -177,7 +177,7 @@ def _permit(clause: CompiledClause, call: CallView, spends: tuple[Spend, ...], u
         "permit",
         None,
         clause.rule,
-        "The grant allows this call.",
+        clause.permitted,
         None,
         clause.source.name,
         call.accesses,

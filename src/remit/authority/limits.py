@@ -129,7 +129,7 @@ class Delegation(Model):
 class Approval(Model):
     """Who has to approve each call of the clause, why, and how long their answer may take and holds."""
 
-    by: Annotated[tuple[By, ...], BeforeValidator(one_or_more)] = Field(min_length=1)
+    by: Annotated[tuple[By, ...], BeforeValidator(one_or_more)]
     reason: Text | None = None
     expires_in: Span = DEFAULT_APPROVAL_WINDOW
     count: Count = 1

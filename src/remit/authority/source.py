@@ -215,15 +215,16 @@ def _bound(tree: dict[str, Any], slots: Mapping[str, Slot], name: str, located: 
 
 # -- saying what is wrong
 
-_SENTENCES: Final = {
-    "missing": "is missing",
-    "int_type": "expected a whole number",
-    "bool_type": "expected true or false",
-    "string_type": "expected text",
-    "dict_type": "expected a mapping",
-    "tuple_type": "expected a list",
-    "model_type": "expected a mapping",
-    "too_short": "is empty",
+_EXPECTED: Final = {
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "model_type": "a mapping",
+    "greater_than_equal": "a whole number from {ge} up",
+    "less_than_equal": "a whole number up to {le}",
+    "literal_error": "{expected}",
 }
 
 
@@ -241,8 +242,8 @@ def _refusal(problem: Any, tree: Any) -> Refusal:
         if path[-1] == "from":
             return Refusal("`from` is not in this version", *path)
         return Refusal(f"{path[-1]!r} is not known here{did_you_mean(str(path[-1]), known)}", *path)
-    sentence = _SENTENCES.get(kind) or problem["msg"].removeprefix("Input should be ")
-    return Refusal(f"got {show(problem['input'])}, {sentence}", *path)
+    expected = _EXPECTED.get(kind, problem["msg"].removeprefix("Input should be ")).format(**problem.get("ctx", {}))
+    return Refusal(f"got {show(problem['input'])}, expected {expected}", *path)
 
 
 def _written_path(loc: tuple[str | int, ...], tree: Any) -> TreePath:
