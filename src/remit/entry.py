@@ -114,6 +114,9 @@ class _Attempt:
         earlier = self._earlier()
         if earlier is not None:
             return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
+        if self.resumes is not None:
+            facts = self._without_own(facts, self.resumes)
+            decision = settle(session.chain, prepared.matched, facts)
         if decision.effect == "ask" and self.approval is None:
             self.approval = approvals.usable(txn, session.id, prepared.content, self.request.approval_id)
         if self.approval is None and self.request.approval_id is not None:
@@ -138,6 +141,8 @@ class _Attempt:
             row = txn.get("calls", self.request.continues)
             if row is None or row["session_id"] != self.session.id or row["state"] != "pending":
                 return self._refusal("call_conflict", "There is no pending call that this one could continue.")
+            if row["content"] != prepared.content:
+                return self._refusal("call_conflict", "The pending call that this one continues had other content.")
             self.call_id, self.resumes = self.request.continues, row
             return None
         if prepared.identity is None:
@@ -154,6 +159,17 @@ class _Attempt:
             call_id = f"{prepared.identity}.{attempt}"
         self.call_id = call_id
         return None
+
+    def _without_own(self, facts: Facts, resumes: Mapping[str, Any]) -> Facts:
+        """A call that goes on has spent its share already: what it took does not count against it once more."""
+        alone = settle(self.session.chain, self.prepared.matched, replace(facts, counters={}))
+        if alone.clause != resumes["clause"]:
+            return facts
+        counters = dict(facts.counters)
+        for spend in alone.spends:
+            if spend.limit in counters:
+                counters[spend.limit] = str(Decimal(counters[spend.limit]) - Decimal(spend.amount))
+        return replace(facts, counters=counters)
 
     def _met(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
         state = row["state"]
