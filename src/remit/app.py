@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -24,7 +25,7 @@ from remit.ledger import Ledger
 from remit.resources.catalogue import Catalogue
 from remit.review import verdicts
 from remit.sessions import Session, close_session
-from remit.signing import SigningKey
+from remit.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
     from remit.ledger import Record, Txn, Verified
@@ -72,15 +73,15 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     roles = people if isinstance(people, People) else _people(people)
     known = Catalogue.load(*_sources(catalogue))
     ledger = Ledger.open_or_create(url, home=Path(home) if home is not None else None, clock=clock)
-    issue_key = SigningKey.load_or_create(ledger.home / "issue.key")
+    issue_key, issue_public = _issue_keys(ledger.home, may_issue="issue" in capabilities)
     deployment = Deployment(
         ledger=ledger,
         catalogue=known,
         authenticator=Authenticator(origin=ledger.origin, people=roles, development=development),
         can=capabilities,
         development=development,
-        issue_key=issue_key if "issue" in capabilities else None,
-        issue_public=issue_key.public,
+        issue_key=issue_key,
+        issue_public=issue_public,
         own_files=OwnFiles(ledger.files()),
     )
     return App(url, deployment)
@@ -91,6 +92,18 @@ def default_url() -> str:
     folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "remit"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return f"sqlite:///{folder / 'remit.db'}"
+
+
+def _issue_keys(home: Path, *, may_issue: bool) -> tuple[SigningKey | None, VerifyingKey]:
+    """The deployment's key for grants. A handle that cannot issue reads the public half only, where there is one."""
+    public = home / "issue.pub"
+    if not may_issue and public.exists():
+        return None, VerifyingKey.parse(public.read_text(encoding="ascii"))
+    key = SigningKey.load_or_create(home / "issue.key")
+    if not public.exists():
+        with contextlib.suppress(OSError):  # a deployment that is read-only here has its public key elsewhere
+            public.write_text(key.public.text, encoding="ascii")
+    return (key if may_issue else None), key.public
 
 
 def _people(people: str | Path | Mapping[str, Any] | None) -> People:

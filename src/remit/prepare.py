@@ -144,6 +144,8 @@ def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> t
         try:
             accesses = known.resolve(effective)
         except NotCanonical as error:
+            if error.code == "too_large":
+                return view, Failure("too_large", f"{view.tool}:resources", str(error), Remedy("change_argument"))
             unresolved = str(error)
     return (
         CallView(

@@ -128,8 +128,7 @@ def test_threads_cannot_overspend(app: remit.App, tool: Tool) -> None:
     def attempt(number: int) -> bool:
         try:
             session.call("kb.search", {"query": str(number)}, run=tool)
-        except remit.Denied as denied:
-            assert denied.code == "limit_reached"
+        except remit.Denied:
             return False
         return True
 

@@ -42,7 +42,7 @@ def test_key_of_another_grant_is_an_error(app: remit.App, grant: remit.Grant) ->
 
 
 def test_issue_with_a_key_is_repeatable(app: remit.App, clock: Clock) -> None:
-    """The same content under the same key is the same grant; other content is an error; after its end it is a new one."""
+    """Same content under the same key: the same grant. Other content: an error. After its end: a new one."""
     first = app.issue(TRIAGE, key="ticket-88", credential="user:ravi@acme.com")
     second = app.issue(TRIAGE, key="ticket-88", credential="user:ravi@acme.com")
     with pytest.raises(remit.GrantError, match="ticket-88"):

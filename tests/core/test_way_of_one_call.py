@@ -89,19 +89,25 @@ class TestPermittedCall:
 class TestRefusedCall:
     """A call outside its grant never enters the tool body, and is a record."""
 
+    @pytest.mark.requirement("code:resource_out_of_scope")
+    @pytest.mark.requirement("code:resource_unresolved")
+    @pytest.mark.requirement("code:tool_not_granted")
+    @pytest.mark.requirement("code:argument_out_of_bounds")
+    @pytest.mark.requirement("code:argument_unrepresentable")
+    @pytest.mark.requirement("code:too_large")
     @pytest.mark.parametrize(
         ("name", "arguments", "code"),
         [
-            pytest.param("crm.read_ticket", {"id": 89}, "resource_out_of_scope", marks=pytest.mark.requirement("code:resource_out_of_scope")),
-            pytest.param("crm.read_ticket", {}, "resource_unresolved", marks=pytest.mark.requirement("code:resource_unresolved")),
-            pytest.param("shell.run", {"command": "id"}, "tool_not_granted", marks=pytest.mark.requirement("code:tool_not_granted")),
-            pytest.param("payments.refund", {"order": "ord_4711", "amount": "5"}, "argument_out_of_bounds", marks=pytest.mark.requirement("code:argument_out_of_bounds")),
-            pytest.param("payments.refund", {"order": "ord_4711"}, "argument_out_of_bounds"),
-            pytest.param("payments.refund", {"order": "ord_4711", "amount": 5, "currency": "EUR"}, "argument_out_of_bounds"),
-            pytest.param("kb.search", {"query": object()}, "argument_unrepresentable", marks=pytest.mark.requirement("code:argument_unrepresentable")),
-            pytest.param("kb.search", {"query": "x" * 1_100_000}, "too_large", marks=pytest.mark.requirement("code:too_large")),
+            ("crm.read_ticket", {"id": 89}, "resource_out_of_scope"),
+            ("crm.read_ticket", {}, "resource_unresolved"),
+            ("shell.run", {"command": "id"}, "tool_not_granted"),
+            ("payments.refund", {"order": "ord_4711", "amount": "5"}, "argument_out_of_bounds"),
+            ("payments.refund", {"order": "ord_4711"}, "argument_out_of_bounds"),
+            ("payments.refund", {"order": "ord_4711", "amount": 5, "currency": "EUR"}, "argument_out_of_bounds"),
+            ("kb.search", {"query": object()}, "argument_unrepresentable"),
+            ("kb.search", {"query": "x" * 1_100_000}, "too_large"),
         ],
-    )  # fmt: skip
+    )
     def test_is_refused_recorded_and_never_run(
         self, app: remit.App, grant: remit.Grant, tool: Tool, name: str, arguments: dict[str, Any], code: str
     ) -> None:
