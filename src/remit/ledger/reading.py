@@ -119,7 +119,7 @@ class Reader:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection for the block. Raises `UsageError` when the database cannot be read at all."""
+        """A connection for the block. Raises `VerificationError` when what is stored cannot be read."""
         with self._changed:
             while self._paused:
                 self._changed.wait()
@@ -133,7 +133,7 @@ class Reader:
             if found is not None:
                 found.close()
                 found = None
-            raise UsageError(f"cannot read the ledger at {self._database}: {_first_line(error)}") from error
+            raise VerificationError(f"the ledger at {self._database} cannot be read: {_first_line(error)}") from error
         finally:
             with self._changed:
                 self._active -= 1

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import JSON, Boolean, LargeBinary, String, Table, bindparam, insert, select, update
+from sqlalchemy import JSON, Boolean, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
@@ -42,8 +42,6 @@ class Shape:
         self._known = frozenset(self.columns)
         self._json = frozenset(c.name for c in table.columns if isinstance(c.type, JSON))
         self._bool = frozenset(c.name for c in table.columns if isinstance(c.type, Boolean))
-        self._text = frozenset(c.name for c in table.columns if isinstance(c.type, String))
-        self._bytes = frozenset(c.name for c in table.columns if isinstance(c.type, LargeBinary))
         self.load = _compiled(select(table).where(table.c[self.key] == bindparam("wanted")))
         self._updates: dict[tuple[str, ...], str] = {}
         self._inserts: dict[int, str] = {}
@@ -67,7 +65,7 @@ class Shape:
     def normal(self, values: Row) -> Row:
         """Values as they will be read back: times become text."""
         for name, value in values.items():
-            if isinstance(value, datetime) and name in self._text:
+            if isinstance(value, datetime):
                 values[name] = text_time(value)
         return values
 

@@ -1,0 +1,83 @@
+"""What the ledger's tests share: a fresh ledger in a temporary folder, and short words for what they do with it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remit.ledger import Appended, Ledger, Txn
+
+
+class Place:
+    """Where a test keeps its ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = folder / "evidence.db"
+        self.url = f"sqlite:///{self.database}"
+        self.home = folder / "evidence.db.remit"
+
+    def create(self, **options: Any) -> Ledger:
+        """A new ledger."""
+        return Ledger.create(self.url, origin="acme.com/remit-test", **options)
+
+    def open(self, **options: Any) -> Ledger:
+        """The ledger again."""
+        return Ledger.open(self.url, **options)
+
+    def tamper(self, *statements: str, keep_triggers: bool = False) -> None:
+        """What somebody with write access to the file could do."""
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            if not keep_triggers:
+                for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                    connection.execute(f"DROP TRIGGER {name}")
+            for statement in statements:
+                connection.execute(statement)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows as another program sees them."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(statement).fetchall()
+
+
+class MovedClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **by: float) -> None:
+        """Forward or back."""
+        self.now += timedelta(**by)
+
+
+def note(ledger: Ledger, session: str | None = None, **data: Any) -> Callable[[Txn], Appended]:
+    """A job that appends one record."""
+    draft = ledger.draft("auth.succeeded", session=session, data=data)
+    return lambda txn: txn.append(draft)
+
+
+def append(ledger: Ledger, session: str | None = None, **data: Any) -> Appended:
+    """Append one record and wait until it is durable."""
+    return ledger.run(note(ledger, session, **data))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A folder without a ledger."""
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def ledger(place: Place) -> Iterator[Ledger]:
+    """An opened, empty ledger."""
+    with place.create() as found:
+        yield found
