@@ -63,21 +63,38 @@ async def proxy(
     if grants is None and session is None:
         raise remit.UsageError("nothing says which grant counts; pass grants= or session=")
     door = Door(name, app=app, grants=grants, session=session)
-    upstream = await Upstream.start(command, environment=environment)
-    reader, to_client = await _streams(stdin or sys.stdin.buffer, stdout or sys.stdout.buffer)
-    relay = Relay(door, upstream, to_client.send)
+    client = await _Client.connect(stdin or sys.stdin.buffer, stdout or sys.stdout.buffer)
     try:
+        upstream = await Upstream.start(command, environment=environment)
         with _stopped_by_signal():
-            return await relay.run(reader)
+            return await Relay(door, upstream, client.send).run(client.reader)
     finally:
-        await to_client.close()
+        await client.close()
 
 
-class _ToClient:
-    """Writes frames one after the other. A client that has gone is no error: the reading side ends the connection."""
+class _Client:
+    """The client's pipes. A client that reads no more is no error: the end of its writing ends the connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, reading: asyncio.ReadTransport, writer: asyncio.StreamWriter
+    ) -> None:
+        self.reader = reader
+        self._reading = reading
         self._writer = writer
+
+    @classmethod
+    async def connect(cls, stdin: BinaryIO, stdout: BinaryIO) -> _Client:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=MAX_FRAME)
+        try:
+            reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdin)
+            writing, protocol = await loop.connect_write_pipe(
+                lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), stdout
+            )
+        except ValueError as error:
+            raise remit.UsageError(f"the proxy talks to its client over pipes, which these are not: {error}") from error
+        writing.set_write_buffer_limits(0)  # a frame counts as sent when the pipe has it
+        return cls(reader, reading, asyncio.StreamWriter(writing, protocol, None, loop))
 
     async def send(self, frame: bytes) -> None:
         with contextlib.suppress(ConnectionError):
@@ -85,23 +102,10 @@ class _ToClient:
             await self._writer.drain()
 
     async def close(self) -> None:
+        self._reading.close()
         self._writer.close()
         with contextlib.suppress(ConnectionError, TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), GRACE)
-
-
-async def _streams(stdin: BinaryIO, stdout: BinaryIO) -> tuple[asyncio.StreamReader, _ToClient]:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=MAX_FRAME)
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdin)
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), stdout
-        )
-    except ValueError as error:
-        raise remit.UsageError(f"the proxy talks to its client over pipes, which these are not: {error}") from error
-    transport.set_write_buffer_limits(0)  # a frame counts as sent when the pipe has it
-    return reader, _ToClient(asyncio.StreamWriter(transport, protocol, None, loop))
 
 
 @contextlib.contextmanager
