@@ -94,8 +94,10 @@ def timeline(calls: Iterable[CallLine]) -> Table:
     rows = []
     for call in calls:
         said = Text(arguments(call.arguments, 48))
-        if call.effect != "permit":
+        if call.effect == "deny":
             said.append(f"\n{call.code}: {call.reason or '(erased)'}", style="dim")
+        elif call.effect == "ask":
+            said.append(f"\n{call.reason or '(erased)'}", style="dim")
         elif call.error is not None:
             said.append(f"\n{shorten(call.error, 200)}", style="dim")
         rows.append((call.number, clock(call.time), state(call.state), call.tool, said))

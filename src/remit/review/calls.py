@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 from sqlmodel import col
 
-from remit.store.tables import CallRow
+from remit.store.tables import ApprovalRow, CallRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -105,14 +105,19 @@ def _still_open(calls: tuple[CallLine, ...]) -> list[str]:
         "running": "{n} {call} {is_} still running.",
         "pending": "{n} {call} {wait} for a continuation.",
         "ask": "{n} {call} {wait} for a person's approval.",
+        "refused": "{n} {call} {was} refused by a person.",
     }
     sentences = []
     for state, sentence in counts.items():
-        found = sum(1 for call in calls if call.state == state and call.code != "approval_refused")
+        found = sum(1 for call in calls if call.state == state)
         if found:
             one = found == 1
             words = {"call": _plural("call", found), "it": "it" if one else "they"}
-            words |= {"is_": "is" if one else "are", "wait": "waits" if one else "wait"}
+            words |= {
+                "is_": "is" if one else "are",
+                "wait": "waits" if one else "wait",
+                "was": "was" if one else "were",
+            }
             sentences.append(sentence.format(n=found, **words))
     return sentences
 
@@ -124,11 +129,18 @@ def _plural(word: str, count: int) -> str:
 BEGINNINGS: Final = ("call.intent", "call.denied", "approval.requested")
 ENDINGS: Final = ("call.outcome", "call.resolved")
 
+ANSWERS: Final[Mapping[str, str]] = {
+    "requested": "ask",
+    "approved": "approved",
+    "used": "approved",
+    "refused": "refused",
+    "lapsed": "lapsed",
+}
+"""What became of a call that was put to a person; an approved one runs as a call of its own, which names the approval."""
+
 
 def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
     """Every call of a session, numbered in the order of the ledger."""
-    query = select(CallRow).where(col(CallRow.session_id) == session_id)
-    rows = {row["id"]: row for row in deployment.ledger.read().mappings(query)}
     begun: dict[str, Record] = {}
     ended: dict[str, Record] = {}
     replayed: dict[str, int] = {}
@@ -140,10 +152,22 @@ def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
             ended[call_id] = record
         elif record.type == "call.replayed":
             replayed[call_id] = replayed.get(call_id, 0) + 1
+    rows = _rows(deployment, session_id)  # after the records: every call that they name has its row by now
     return tuple(
         _line(number, rows[call_id], record, ended.get(call_id), replayed.get(call_id, 0))
         for number, (call_id, record) in enumerate(begun.items(), start=1)
     )
+
+
+def _rows(deployment: Deployment, session_id: str) -> dict[str, dict[str, Any]]:
+    """The calls' rows, where a question to a person has the state of its answer."""
+    reading = deployment.ledger.read()
+    calls = reading.mappings(select(CallRow).where(col(CallRow.session_id) == session_id))
+    answers = reading.mappings(select(ApprovalRow).where(col(ApprovalRow.session_id) == session_id))
+    states = {row["call_id"]: ANSWERS[row["state"]] for row in answers}
+    return {
+        row["id"]: {**row, "state": states.get(row["id"], "ask")} if row["state"] == "ask" else row for row in calls
+    }
 
 
 def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | None, replayed: int) -> CallLine:

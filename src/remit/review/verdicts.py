@@ -15,7 +15,7 @@ from remit.store.tables import ApprovalRow, CallRow, VerdictRow
 if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.identity import Credential, Identity
-    from remit.ledger import Txn
+    from remit.ledger import Appended, Txn
 
 Verdict = Literal["within", "attempted", "exceeded", "inconclusive"]
 """`within`: everything that ran was within the grant and its task. `attempted`: nothing ran outside,
@@ -90,45 +90,42 @@ def give(
         if session is None:
             raise UsageError(f"no session {session_id!r} is in this ledger; `remit session list` shows them")
         _check_call(txn, session_id, call_id)
-        seen = _seen(txn, session_id, call_id)
+        decided = {"call": call_id, "verdict": verdict, "reason": reason, "seen": _seen(txn, session_id, call_id)}
         draft = deployment.ledger.draft(
             "review.verdict", session=session_id, data={}, private={"comment": comment} if comment else None
         )
-        about = {"session": session_id, "call": call_id, "verdict": verdict, "reason": reason, "seen": seen}
-        if comment and draft.private is not None:
+        about = {"session": session_id, **decided}
+        if draft.private is not None:
             about["comment"] = draft.private["comment"]["commitment"]
         who = deployment.identify(txn, credential, act="review.verdict", about=about)
         refuse_part_in_it(txn, session, who)
         earlier = _standing(txn, session_id, call_id)
-        draft.data.update(
-            {
-                "of": "session" if call_id is None else "call",
-                "call": call_id,
-                "verdict": verdict,
-                "reason": reason,
-                "by": who.as_record(),
-                "seen": seen,
-                "supersedes": earlier[-1] if earlier else None,
-            }
-        )
+        supersedes = earlier[-1] if earlier else None
+        of = "session" if call_id is None else "call"
+        draft.data.update({**decided, "of": of, "by": who.as_record(), "supersedes": supersedes})
         appended = txn.append(draft)
         for older in earlier:
             txn.put("verdicts", older, superseded=appended.id)
-        txn.put(
-            "verdicts",
-            appended.id,
-            session_id=session_id,
-            call_id=call_id,
-            verdict=verdict,
-            reason_code=reason,
-            reviewer=who.subject,
-            authenticated=who.authenticated,
-            superseded=None,
-            time=appended.time,
-        )
+        _put(txn, appended, session_id, decided, who)
         return appended.id
 
     return deployment.ledger.run(job)
+
+
+def _put(txn: Txn, appended: Appended, session_id: str, decided: Mapping[str, Any], who: Identity) -> None:
+    """The read model's row of a fresh verdict."""
+    txn.put(
+        "verdicts",
+        appended.id,
+        session_id=session_id,
+        call_id=decided["call"],
+        verdict=decided["verdict"],
+        reason_code=decided["reason"],
+        reviewer=who.subject,
+        authenticated=who.authenticated,
+        superseded=None,
+        time=appended.time,
+    )
 
 
 def refuse_part_in_it(txn: Txn, session: Mapping[str, Any], who: Identity) -> None:

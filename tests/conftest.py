@@ -1,0 +1,24 @@
+"""What every test may ask for: a development app on a real SQLite file in `tmp_path`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import remit
+from remit.testing import Clock, temporary
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture
+def app(tmp_path: Path, clock: Clock) -> Iterator[remit.App]:
+    """A fresh ledger that accepts claimed identities."""
+    with temporary(tmp_path, clock=clock) as opened:
+        yield opened
