@@ -59,7 +59,10 @@ def everything(effort: Effort, say: Say) -> dict[str, Any]:
         found["lag_ms"] = [_lag(remit.ask("lag", callers=200)) for _ in range(effort.rounds)]
         say("where the time goes …")
         pieces = [remit.ask("breakdown", calls=effort.calls) for _ in range(effort.rounds)]
-        found["breakdown_us"] = min(pieces, key=lambda each: each["plain"] + each["wall"])
+        found["breakdown_us"] = {
+            key: min((each[key] for each in pieces), key=lambda one: one.get("whole", one.get("wall")))
+            for key in ("plain", "wall", "cpu")
+        }
         found["verify"] = remit.ask("verify")
         found["load_after"] = _load()
     return found

@@ -185,15 +185,22 @@ def _lag(found: dict[str, Any]) -> str:
 
 
 def _breakdown(found: dict[str, Any]) -> str:
-    pieces = found["breakdown_us"]
-    rows = [["caller", label, f"{spent:.0f}"] for label, spent in pieces["caller"].items()]
-    rows += [["writer", label, f"{spent:.0f}"] for label, spent in pieces["writer"].items()]
-    rows.append(["", "**one call, with the clocks that measured this**", f"**{pieces['wall']:.0f}**"])
-    rows.append(["", "one call without them", f"{pieces['plain']:.0f}"])
+    wall, cpu, plain = (found["breakdown_us"][key] for key in ("wall", "cpu", "plain"))
+    rows = []
+    for thread in ("caller", "writer"):
+        labels = list(dict.fromkeys([*wall["pieces"][thread], *cpu["pieces"][thread]]))
+        for label in labels:
+            numbers = [each["pieces"][thread].get(label) for each in (wall, cpu)]
+            rows.append([thread, label, *("" if number is None else f"{number:.0f}" for number in numbers)])
+    rows.append(["", "Python between the pieces", f"{wall['rest']:.0f}", f"{cpu['rest']:.0f}"])
+    rows.append(
+        ["", "**one call, with the clocks that measured this**", f"**{wall['whole']:.0f}**", f"**{cpu['whole']:.0f}**"]
+    )
+    rows.append(["", "one call without them", f"{plain['wall']:.0f}", f"{plain['cpu']:.0f}"])
     return (
         "## Where the time of one call goes\n\n"
-        "One caller, wall time, µs a call; a call is two transactions. The fastest of the batches.\n\n"
-        + _table(["thread", "piece", "µs"], rows)
+        "One caller, µs a call; a call is two transactions. The fastest of the batches.\n\n"
+        + _table(["thread", "piece", "wall", "CPU"], rows)
     )
 
 

@@ -25,11 +25,13 @@ class Piece(NamedTuple):
     places: tuple[str, ...]
 
 
+WAIT = "waiting for the writer"
+
 CALLER = (
     Piece("(1) resolve: arguments → accesses", ("remit.prepare:_snapshot", "remit.prepare:_resolve")),
     Piece("(2) match with the grant", ("remit.prepare:match", "remit.prepare:settle")),
     Piece("seal: commitments, ciphertext, wrapped key", ("remit.ledger.payload:Sealer.seal",)),
-    Piece("wait for the writer", ("remit.ledger.jobs:Item.wait",)),
+    Piece(WAIT, ("remit.ledger.jobs:Item.wait",)),
 )
 
 WRITER = (
@@ -46,13 +48,14 @@ WRITER = (
 class Clock:
     """Exclusive time by label, over all threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
         self.spent: dict[str, int] = defaultdict(int)
+        self._now = now
         self._local = threading.local()
 
     def wrap(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, timed under `label`."""
-        spent, local, now = self.spent, self._local, time.perf_counter_ns
+        spent, local, now = self.spent, self._local, self._now
 
         @functools.wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -70,9 +73,17 @@ class Clock:
 
 
 def measure(call: Callable[[int], object], calls: int) -> dict[str, Any]:
-    """µs per call of each piece (two transactions a call), of a whole call, and of a whole call without the clock."""
+    """µs per call (two transactions) of each piece and of the whole, once by wall clock and once by CPU."""
     plain = serving.cost(call, calls)
-    clock = Clock()
+    return {
+        "plain": plain,
+        "wall": _pieces(call, calls, time.perf_counter_ns, "wall"),
+        "cpu": _pieces(call, calls, time.thread_time_ns, "cpu"),
+    }
+
+
+def _pieces(call: Callable[[int], object], calls: int, now: Callable[[], int], key: str) -> dict[str, Any]:
+    clock = Clock(now)
     restore = []
     for piece in (*CALLER, *WRITER):
         for place in piece.places:
@@ -80,21 +91,17 @@ def measure(call: Callable[[int], object], calls: int) -> dict[str, Any]:
             restore.append((owner, name, original))
             setattr(owner, name, clock.wrap(piece.label, original))
     try:
-        timed = serving.cost(call, calls)
+        whole = serving.cost(call, calls)[key]
     finally:
         for owner, name, original in restore:
             setattr(owner, name, original)
     per = {label: spent / calls / 1000 for label, spent in clock.spent.items()}
     caller = {piece.label: per.get(piece.label, 0.0) for piece in CALLER}
     writer = {piece.label: per.get(piece.label, 0.0) for piece in WRITER}
-    waited = caller.pop("wait for the writer")
-    return {
-        "caller": {**caller, "Python between the pieces": timed["wall"] - sum(caller.values()) - waited},
-        "writer": {**writer, "queue, two wake-ups, the rest of the writer": waited - sum(writer.values())},
-        "wall": timed["wall"],
-        "plain": plain["wall"],
-        "cpu": plain["cpu"],
-    }
+    if key == "wall":  # while the caller waits, the writer works: what is left of the waiting is queue and wake-up
+        caller["between: queue, two wake-ups, the rest"] = caller.pop(WAIT) - sum(writer.values())
+    rest = whole - sum(caller.values()) - sum(writer.values())
+    return {"pieces": {"caller": caller, "writer": writer}, "rest": rest, "whole": whole}
 
 
 def _find(place: str) -> tuple[Any, str, Callable[..., Any]]:
