@@ -99,27 +99,21 @@ def summarise(calls: Iterable[CallLine]) -> str:
     return " ".join([found, *_still_open(calls)])
 
 
+OPEN: Final[Mapping[str, tuple[str, str]]] = {
+    "unknown": ("1 call began and nobody knows how it ended.", "{} calls began and nobody knows how they ended."),
+    "running": ("1 call is still running.", "{} calls are still running."),
+    "pending": ("1 call waits for a continuation.", "{} calls wait for a continuation."),
+    "ask": ("1 call waits for a person's approval.", "{} calls wait for a person's approval."),
+    "refused": ("1 call was refused by a person.", "{} calls were refused by a person."),
+}
+"""What is said besides of calls in these states: of one, of several."""
+
+
 def _still_open(calls: tuple[CallLine, ...]) -> list[str]:
-    counts = {
-        "unknown": "{n} {call} began and nobody knows how {it} ended.",
-        "running": "{n} {call} {is_} still running.",
-        "pending": "{n} {call} {wait} for a continuation.",
-        "ask": "{n} {call} {wait} for a person's approval.",
-        "refused": "{n} {call} {was} refused by a person.",
-    }
-    sentences = []
-    for state, sentence in counts.items():
-        found = sum(1 for call in calls if call.state == state)
-        if found:
-            one = found == 1
-            words = {"call": _plural("call", found), "it": "it" if one else "they"}
-            words |= {
-                "is_": "is" if one else "are",
-                "wait": "waits" if one else "wait",
-                "was": "was" if one else "were",
-            }
-            sentences.append(sentence.format(n=found, **words))
-    return sentences
+    found = {state: sum(1 for call in calls if call.state == state) for state in OPEN}
+    return [
+        (one if found[state] == 1 else many.format(found[state])) for state, (one, many) in OPEN.items() if found[state]
+    ]
 
 
 def _plural(word: str, count: int) -> str:
@@ -136,7 +130,7 @@ ANSWERS: Final[Mapping[str, str]] = {
     "refused": "refused",
     "lapsed": "lapsed",
 }
-"""What became of a call that was put to a person; an approved one runs as a call of its own, which names the approval."""
+"""What became of a call that was put to a person. An approved one runs as a call of its own, naming the approval."""
 
 
 def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
