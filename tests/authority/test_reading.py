@@ -101,6 +101,8 @@ REFUSED_FILES = [
     ("  payments.refund:", "  payments.:", "is not a tool key"),
     ("expires_in: 20m\n", "", "never ends; every grant expires"),
     ("expires_in: 20m", "expires_in: 20", "a span of time with its unit"),
+    ("expires_in: 20m", "expires_in: 5m5m", "a span of time with its unit"),
+    ("expires_in: 20m", "expires_in: 9999999m", "a span of time with its unit"),
     ("expires_in: 20m", "expires_in: 0m", "longer than nothing"),
     ("expires_in: 20m", "expires: 2026-11-24", "expected an RFC 3339 moment"),
     ("expires_in: 20m", "expires: 2026-11-24T09:00:00", "with its offset"),
@@ -244,6 +246,9 @@ class TestSources:
         """Numbers that are not finite, keys that are no strings and other Python objects are refused."""
         assert "not a finite number" in refused(written({"t.t": {"arguments": {"a": float("nan")}}}))
         assert "is no string" in refused(written({"t.t": {"arguments": {1: "x"}}}))
+        nested: dict[str, Any] = {}
+        nested["again"] = nested
+        assert "nested more than" in refused(written({"t.t": nested}))
         assert "got a Python set" in refused(written({"t.t": {"arguments": {"a": {"x"}}}}))
 
     def test_a_decomposed_name_is_two_ways_to_write_one(self) -> None:

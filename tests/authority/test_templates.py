@@ -120,6 +120,14 @@ class TestInstantiating:
         assert decided(grant, "t.t", {"a": "self"}).effect == "permit"
         assert decided(grant, "t.t", {"a": "alice@acme.com"}).effect == "deny"
 
+    def test_a_parameter_can_be_added_up_when_its_value_can(self) -> None:
+        """Looked at again with the value."""
+        clause = {"arguments": {"a": "${x}"}, "limits": {"sum": {"argument": "a", "max": 9}}}
+        source = template(parameters={"x": {"type": "number"}}, tools={"t.t": clause})
+
+        assert issued(source, parameters={"x": 2.5}).tools
+        assert "bound it with `min: 0`" in said(source, {"x": -2.5})
+
     def test_dollars_can_be_written(self) -> None:
         """`$${` is the two characters."""
         source = template(tools={"t.t": {"arguments": {"a": "$${x}", "b": "${x}"}}})

@@ -10,7 +10,7 @@ from typing import Final
 from remit.authority.refusal import Refusal
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SPAN: Final = re.compile(r"(?:[0-9]{1,6}[wdhms])+\Z")
+_SPAN: Final = re.compile(r"(?=.)" + "".join(f"(?:[0-9]{{1,6}}{unit})?" for unit in "wdhms") + r"\Z")
 _PART: Final = re.compile(r"([0-9]+)([wdhms])")
 _RATE: Final = re.compile(r"([0-9]{1,6})/(minute|hour|day|week)\Z")
 _PER: Final = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}

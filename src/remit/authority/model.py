@@ -30,6 +30,7 @@ from remit.authority.placeholders import sample_of
 from remit.authority.refusal import Refusal
 from remit.authority.words.base import NUMBERS
 from remit.authority.words.numbers import Bound
+from remit.authority.words.values import Exactly
 from remit.errors import GrantError
 from remit.resources.access import Pattern
 
@@ -129,6 +130,8 @@ def _never_negative(bound: Constraint) -> bool:
     for word in bound.words:
         if isinstance(word, Bound) and word.name in ("min", "above"):
             return isinstance(word.bound, Slot) or word.bound >= 0
+        if isinstance(word, Exactly) and isinstance(word.literal, Slot):
+            return True  # looked at again when the parameter has a value
     values = fixed_values(bound)
     return values is not None and all(value >= 0 for value in values)
 

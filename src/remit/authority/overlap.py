@@ -31,7 +31,7 @@ def unapproved_overlaps(document: GrantDocument) -> list[str]:
 
 
 def disjoint(one: Clause, other: Clause, addresses: tuple[str, ...]) -> bool:
-    """Whether no call can satisfy both clauses, as far as this can tell."""
+    """Whether no call can satisfy both clauses, as far as this can tell; defaults of the tool's schema aside."""
     for name in one.arguments.keys() & other.arguments.keys():
         first, second = one.arguments[name], other.arguments[name]
         if not (first.optional and second.optional) and _exclude(first, second, Scope(addresses)):

@@ -23,7 +23,7 @@ from remit.authority.placeholders import bind, names_in
 from remit.authority.refusal import Path as TreePath
 from remit.authority.refusal import Refusal
 from remit.errors import GrantError
-from remit.resources.yaml_source import Located, load_strict
+from remit.resources.yaml_source import MAX_DEPTH, Located, load_strict
 
 SCALARS: Final = frozenset({"string", "integer", "number", "boolean"})
 _KEYS: Final = frozenset(GrantDocument.model_fields) - {"addresses"} | {"self"}
@@ -127,6 +127,8 @@ def _tree(
 
 def _copied(node: Any, path: TreePath) -> Any:
     """A plain copy of a mapping given in Python, so that nothing outside can change it any more."""
+    if len(path) > MAX_DEPTH:
+        raise _error("the grant", None, [Refusal(f"is nested more than {MAX_DEPTH} deep", path[0])])
     if isinstance(node, Mapping):
         for key in node:
             if not isinstance(key, str):

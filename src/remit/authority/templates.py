@@ -24,7 +24,7 @@ def instantiate(source: GrantSource, parameters: Mapping[str, Any]) -> dict[str,
     separator or key where it stands.
     """
     problems = [
-        Refusal(f"got the parameter {name!r}, which it does not have{did_you_mean(name, source.parameters)}")
+        Refusal(f"got the parameter {name!r}, which it does not have{did_you_mean(str(name), source.parameters)}")
         for name in parameters
         if name not in source.parameters
     ]
