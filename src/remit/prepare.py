@@ -158,6 +158,7 @@ def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> t
             covered=covered,
             unresolved=unresolved,
             catalogued=known is not None and known.yields_accesses,
+            secret=known.secret if known is not None else frozenset(),
         ),
         None,
     )
