@@ -158,16 +158,8 @@ def _admission(clause: CompiledClause) -> Callable[[CallView], bool]:
             for name in values:
                 if name not in names and name not in call.defaulted and not (by_resources and name in call.covered):
                     return False
-        if injected:
-            for name, check, optional in injected:
-                if name in call.arguments:
-                    return False
-                value = call.injected.get(name, missing)
-                if value is missing:
-                    if not optional:
-                        return False
-                elif check(value) is not None:
-                    return False
+        if injected and not _admits_injected(injected, call):
+            return False
         if call.unresolved is not None:
             return False
         if open_resources:
@@ -186,6 +178,19 @@ def _admission(clause: CompiledClause) -> Callable[[CallView], bool]:
         return True
 
     return admits
+
+
+def _admits_injected(injected: tuple[Bound, ...], call: CallView) -> bool:
+    for name, check, optional in injected:
+        if name in call.arguments:
+            return False
+        value = call.injected.get(name, MISSING)
+        if value is MISSING:
+            if not optional:
+                return False
+        elif check(value) is not None:
+            return False
+    return True
 
 
 class CompiledGrant:
