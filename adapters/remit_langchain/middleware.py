@@ -85,7 +85,7 @@ class RemitMiddleware(AgentMiddleware[Any, Any]):
         """The refusal of a call to a tool that is not there; None when a grant would allow it."""
         call = request.tool_call
         config = request.runtime.config if request.runtime is not None else ensure_config()
-        arguments = Arguments(dict(call["args"]), {}, None, (), {}, {})
+        arguments = Arguments(dict(call["args"]))
         passage = Passage(self._seat(call["name"]), arguments, config, identify(call["id"], config), None)
         try:
             passage.through(_missing)

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -58,6 +59,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, PurePath):
+        return str(value)
     if callable(reveal := getattr(value, "get_secret_value", None)):
         return plain(reveal())
     try:

@@ -18,7 +18,7 @@ from pydantic import PrivateAttr
 
 import remit
 from remit_langchain import doors
-from remit_langchain.arguments import injected_names, shown_names, sort_arguments
+from remit_langchain.arguments import aliases_of, injected_names, sort_arguments
 from remit_langchain.definitions import framework_names
 from remit_langchain.dressing import dress, parameters_of
 from remit_langchain.graph import identify
@@ -215,7 +215,7 @@ def _arranger(original: Callable[..., Any]) -> Callable[[Any, tuple[Any, ...], d
             positional=positional,
             injected=injected_names(tool, named.keys() | (raw or {}).keys()),
             framework=framework,
-            public=shown_names(tool),
+            aliases=aliases_of(tool),
             defaults=definition.effective({})[0],
         )
         config = call.config if call is not None else ensure_config()
