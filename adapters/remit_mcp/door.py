@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 
 import remit
 from remit.app import only_app
-from remit.current import resolve_session
+from remit.current import CURRENT, resolve_session
 from remit.gate import current_call
 from remit_mcp.grants import Caller, Grants
 from remit_mcp.pending import Pending, PendingCall
@@ -34,6 +34,8 @@ class Request:
     call_id: str | None = None
     params: Mapping[str, Any] | None = None
     definition: remit.ToolDefinition | None = None
+    inside: bool = False
+    """Made in this process, not over the wire: it belongs to the session it is made in, where there is one."""
 
 
 class Door:
@@ -160,7 +162,9 @@ class Door:
                     await asyncio.to_thread(self._session.open)
                     self._entered = True
                 return resolve_session(explicit=self._session, app=self._app)
-            return await asyncio.to_thread(self._open, request.caller)
+            if request.inside and CURRENT.get() is not None:
+                return resolve_session(app=self._app)
+            return resolve_session(explicit=await asyncio.to_thread(self._open, request.caller))
         except remit.Denied as denied:
             await self._record(request, denied)
             raise

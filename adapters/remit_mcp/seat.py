@@ -267,7 +267,7 @@ def seat_methods(server: MCPServer[Any], door: Door) -> None:
         async def run(**decided: Any) -> Any:
             return await call_tool(name, decided, context)
 
-        request = Request("tools/call", name, arguments, Caller())
+        request = Request("tools/call", name, arguments, Caller(), inside=True)
         request = await pinned(door, definitions, request, await server.list_tools())
         return await door.call(request, run, classify=_read_model)
 
@@ -279,7 +279,9 @@ def seat_methods(server: MCPServer[Any], door: Door) -> None:
         async def run(**decided: Any) -> Any:
             return await read_resource(decided["uri"], context)
 
-        return await door.call(Request("resources/read", "resources/read", {"uri": str(uri)}, Caller()), run)
+        return await door.call(
+            Request("resources/read", "resources/read", {"uri": str(uri)}, Caller(), inside=True), run
+        )
 
     async def governed_prompt(name: str, arguments: dict[str, Any] | None = None, context: Any = None) -> Any:
         permit = _permitted.get()
@@ -290,7 +292,7 @@ def seat_methods(server: MCPServer[Any], door: Door) -> None:
             return await get_prompt(decided["name"], decided.get("arguments"), context)
 
         given = {"name": name, **({} if arguments is None else {"arguments": arguments})}
-        return await door.call(Request("prompts/get", "prompts/get", given, Caller()), run)
+        return await door.call(Request("prompts/get", "prompts/get", given, Caller(), inside=True), run)
 
     seated = {"call_tool": governed_call, "read_resource": governed_read, "get_prompt": governed_prompt}
     for name, method in seated.items():
