@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ from remit.authority.calls import Decision, Facts, SessionState
 from remit.authority.decide import settle
 from remit.authority.durations import show_moment
 from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
+from remit.counters import spend, without
 from remit.errors import DenialCode, Remedy
 from remit.ids import new_id
 from remit.prepare import action_summary, private_of
@@ -128,7 +128,7 @@ class _Attempt:
             decision = settle(session.chain, prepared.matched, facts)
         if decision.effect == "deny" and decision.enforced:
             return self._deny(decision, facts)
-        if decision.effect == "ask":
+        if decision.effect == "ask" and decision.enforced:
             return self._ask(decision, facts)
         return self._permit(decision, facts)
 
@@ -166,9 +166,9 @@ class _Attempt:
         if alone.clause != resumes["clause"]:
             return facts
         counters = dict(facts.counters)
-        for spend in alone.spends:
-            if spend.limit in counters:
-                counters[spend.limit] = str(Decimal(counters[spend.limit]) - Decimal(spend.amount))
+        for own in alone.spends:
+            if own.limit in counters:
+                without(counters, own.limit, own.amount)
         return replace(facts, counters=counters)
 
     def _met(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
@@ -372,8 +372,8 @@ class _Attempt:
             kind = "call.resumed"
             data["intent"] = resumes["intent_record"]
         else:
-            for spend in decision.spends:
-                self._spend(spend.limit, spend.amount)
+            for reserved in decision.spends:
+                spend(self.txn, reserved.limit, reserved.amount)
         if approval is not None:
             data["approval"] = approval["id"]
         appended = txn.append(self._draft(kind, decision, data))
@@ -384,13 +384,8 @@ class _Attempt:
         self._touch(appended.id)
         if self.prepared.identity is not None:
             self.running.begin(self.call_id)
-        spends = () if resumes is not None else tuple((spend.limit, spend.amount) for spend in decision.spends)
+        spends = () if resumes is not None else tuple((each.limit, each.amount) for each in decision.spends)
         return Ticket.begin(self.call_id, intent, self.prepared.tool, spends)
-
-    def _spend(self, limit: str, amount: str) -> None:
-        row = self.txn.get("counters", limit)
-        spent = Decimal(row["value"]) if row is not None else Decimal(0)
-        self.txn.put("counters", limit, value=str(spent + Decimal(amount)))
 
     def _touch(self, record_id: str) -> None:
         """Index what is touched under keyed hashes: `remit who RESOURCE` finds it, a thief of the index does not."""
@@ -417,10 +412,9 @@ class _Attempt:
             if allowed is None:
                 continue
             limit = f"{link.terms.id}/denied"
-            self._spend(limit, "1")
-            row = txn.get("counters", limit)
+            refused = spend(txn, limit, "1")
             state = txn.get("sessions", session.id)
-            if row is not None and Decimal(row["value"]) > allowed and state is not None and state["state"] == "open":
+            if refused > allowed and state is not None and state["state"] == "open":
                 txn.append(
                     self.deployment.ledger.draft(
                         "session.suspended",

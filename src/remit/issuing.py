@@ -82,7 +82,8 @@ def issue(
     grant_id = new_id("g")
 
     def job(txn: Txn) -> str:
-        content_key = deployment.ledger.keyed("grant", canonical(result))
+        said = {name: value for name, value in result.items() if name != "source"}  # a comment is no other content
+        content_key = deployment.ledger.keyed("grant", canonical(said))
         if key is not None and (live := _live(txn, key, content_key)) is not None:
             return live
         who = deployment.identify(

@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from remit.calls import CallRequest, Status, Ticket
+from remit.counters import give_back
 from remit.errors import EvidenceUnavailable, RemitError, Unrepresentable
 from remit.ledger import values
 
@@ -93,7 +93,7 @@ class Outcomes:
                 kept=bool(data.get("result", {}).get("kept")),
             )
             if status == "not_run":
-                refund(txn, ticket.spends)
+                give_back(txn, ticket.spends)
 
         return append
 
@@ -136,14 +136,6 @@ class Outcomes:
                 self._unsettled[session_id].remove(job)
                 if not self._unsettled[session_id]:
                     del self._unsettled[session_id]
-
-
-def refund(txn: Txn, spends: tuple[tuple[str, str], ...]) -> None:
-    """Give back what a call reserved and did not use."""
-    for limit, amount in spends:
-        row = txn.get("counters", limit)
-        spent = Decimal(row["value"]) if row is not None else Decimal(0)
-        txn.put("counters", limit, value=str(spent - Decimal(amount)))
 
 
 def _keep(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:

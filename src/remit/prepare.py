@@ -53,11 +53,11 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         failure = Failure("argument_out_of_bounds", f"{tool}:sent", f"{request.objection}.", remedy)
     if failure is None:
         view, failure = _resolve(view, request, known)
-    matched = Match.refused(failure) if failure is not None else match(chain, view)
+    matched = Match.refused(failure, view) if failure is not None else match(chain, view)
     if matched.failure is None:
         closed = _unresolved(view) or deployment.own_files.check(view.accesses)
         if closed is not None:
-            matched = Match.refused(closed)
+            matched = Match.refused(closed, view)
     ledger = deployment.ledger
     provisional = settle(chain, matched, Facts(datetime.now(UTC), "open", frozenset(), {}))
     prepared = Prepared(
