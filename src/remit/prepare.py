@@ -91,8 +91,8 @@ def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
         private["accesses"] = [str(access) for access in view.accesses]
     if view.injected:
         private["injected"] = dict(view.injected)
-    if view.defaulted:
-        private["defaults"] = {name: view.effective[name] for name in sorted(view.defaulted)}
+    if filled := view.defaulted - view.arguments.keys():
+        private["defaults"] = {name: view.effective[name] for name in sorted(filled)}
     if view.unresolved:
         private["unresolved"] = view.unresolved
     return private

@@ -225,3 +225,16 @@ def test_older_drafts_are_read_as_what_they_say(draft: str) -> None:
     found.validate({"id": 1})
     with pytest.raises(NotCanonical):
         found.validate({"id": 1.0})
+
+
+def test_argument_sent_with_exactly_its_default_counts_as_defaulted() -> None:
+    """A framework that validates sends defaults along; the same number in another type is no default."""
+    definition = ToolDefinition(
+        "kb.search",
+        {"type": "object", "properties": {"limit": {"type": "number", "default": 10}, "tags": {"default": ["a"]}}},
+        None,
+    )
+
+    assert definition.effective({"limit": 10, "tags": ["a"]})[1] == {"limit", "tags"}
+    assert definition.effective({"limit": 10.0, "tags": [True]})[1] == frozenset()
+    assert definition.effective({"limit": 11})[1] == {"tags"}

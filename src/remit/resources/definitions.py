@@ -95,15 +95,20 @@ class ToolDefinition:
             raise NotCanonical(f"the arguments cannot be read as JSON: {error}") from error
 
     def effective(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
-        """The arguments with the schema's defaults in the place of absent ones, and the names so filled.
+        """The arguments with the schema's defaults in the place of absent ones, and the names that hold their default.
 
+        Frameworks that validate send defaults along: a name that was sent with exactly its default counts as well.
         This is the view that is judged; the tool still gets the arguments as they came.
         """
         filled = dict(arguments)
-        absent = [name for name in self._defaults if name not in filled]
-        for name in absent:
-            filled[name] = copy.deepcopy(self._defaults[name])
-        return filled, frozenset(absent)
+        as_default = []
+        for name, default in self._defaults.items():
+            if name not in filled:
+                filled[name] = copy.deepcopy(default)
+            elif not _same(filled[name], default):
+                continue
+            as_default.append(name)
+        return filled, frozenset(as_default)
 
     def _read(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Take the schema apart and compile it; returns its texts."""
@@ -258,3 +263,14 @@ def _alternatives(words: Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Typed equality of JSON values: 1 is not true, and not 1.0."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    return bool(one == other)
