@@ -146,7 +146,8 @@ class _FromTemplate(Grants):
         try:
             return app.issue(self._source, parameters, credential=self._credential)
         except (remit.GrantError, remit.IdentityError, remit.UsageError) as error:
-            logger.error("no grant could be issued from %s: %s", self._source, error)
+            source = "its mapping" if isinstance(self._source, Mapping) else self._source
+            logger.error("no grant could be issued from %s: %s", source, error)
             raise _no_grant("No grant could be issued here; the operator finds the reason in the log.") from error
 
 
