@@ -405,7 +405,9 @@ def test_records_are_found_by_session_and_type_in_order(ledger: Ledger) -> None:
     assert list(ledger.records(session="s-none")) == []
 
 
-def test_keyed_hashes_depend_on_key_order_and_boundaries(ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_keyed_hashes_depend_on_key_order_and_boundaries(
+    ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Moving a letter from one part to the next, or to another deployment, gives another hash."""
     assert ledger.keyed("a", "bc") == ledger.keyed(b"a", "bc")
     assert len({ledger.keyed("a", "bc"), ledger.keyed("ab", "c"), ledger.keyed("bc", "a"), ledger.keyed("abc")}) == 4

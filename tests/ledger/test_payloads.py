@@ -31,7 +31,7 @@ def intent(ledger: Ledger, arguments: Any = ARGUMENTS, named: frozenset[str] = f
 
 
 def test_no_argument_stands_in_the_leaf_or_in_the_database(ledger: Ledger, place: Place) -> None:
-    """Neither values nor hashes of guessable values: only keyed commitments, of which equal values give different ones."""
+    """Neither values nor their bare hashes: only keyed commitments, and equal values give different ones."""
     first, second = intent(ledger), intent(ledger)
     assert first.private["arguments"]["commitment"] != second.private["arguments"]["commitment"]
     ledger.close()
@@ -55,7 +55,9 @@ def test_commitments_cover_the_whole_and_named_parts(ledger: Ledger) -> None:
 
 def test_one_argument_is_disclosed_without_the_others(ledger: Ledger) -> None:
     """Path, value and salt prove one argument; the salt of one path says nothing about another."""
-    draft = ledger.draft("auth.succeeded", data={}, private={"arguments": {"a/b": 1, "c~": 2}}, named=frozenset({"a/b"}))
+    draft = ledger.draft(
+        "auth.succeeded", data={}, private={"arguments": {"a/b": 1, "c~": 2}}, named=frozenset({"a/b"})
+    )
     assert draft.private is not None
     assert set(draft.private["arguments"]["each"]) == {"a/b"}
     key = bytes(range(32))
@@ -150,7 +152,11 @@ def test_erasing_takes_the_text_and_leaves_the_proof(ledger: Ledger, place: Plac
 @pytest.mark.requirement("R6")
 @pytest.mark.parametrize(
     "change",
-    ["UPDATE payload SET ciphertext = NULL, wrapped_key = NULL", "DELETE FROM payload", "UPDATE payload SET wrapped_key = NULL"],
+    [
+        "UPDATE payload SET ciphertext = NULL, wrapped_key = NULL",
+        "DELETE FROM payload",
+        "UPDATE payload SET wrapped_key = NULL",
+    ],
 )
 def test_text_that_vanished_without_a_record_is_no_erasure(ledger: Ledger, place: Place, change: str) -> None:
     """Only a record makes a missing payload an erased one."""

@@ -65,7 +65,7 @@ class Login(BaseModel):
     password: SecretStr
 
 
-Pair = namedtuple("Pair", ["left", "right"])  # noqa: PYI024 - the old form is met in the wild
+Pair = namedtuple("Pair", ["left", "right"])
 
 TABLE: list[tuple[Any, Any, Any]] = [
     (2**53, {"$remit": "int", "v": "9007199254740992"}, 2**53),
@@ -220,7 +220,9 @@ def test_the_encoding_shares_nothing_with_the_value() -> None:
     assert found == {"to": ["a"]}
 
 
-@pytest.mark.parametrize("tree", [{"$remit": "exec", "v": "x"}, {"$remit": "int"}, {"$remit": "uuid", "v": "zz"}, {"$remit": 1, "v": 1}])
+@pytest.mark.parametrize(
+    "tree", [{"$remit": "exec", "v": "x"}, {"$remit": "int"}, {"$remit": "uuid", "v": "zz"}, {"$remit": 1, "v": 1}]
+)
 def test_a_kind_that_is_unknown_or_damaged_does_not_decode(tree: Any) -> None:
     """Reading evidence never guesses, and never makes an object of a class that evidence names."""
     with pytest.raises(Unrepresentable):

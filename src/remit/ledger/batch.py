@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select
 
-from remit.errors import EvidenceUnavailable
+from remit.errors import EvidenceUnavailable, VerificationError
 from remit.ledger import files
 from remit.ledger.forks import abandon
 from remit.ledger.guard import FileGuard
@@ -94,6 +94,9 @@ class Batch:
         except EvidenceUnavailable as error:
             self.rollback()
             raise BatchFailed(error) from error
+        except (VerificationError, TypeError, ValueError) as error:
+            self.rollback()
+            raise BatchFailed(EvidenceUnavailable(f"the head that is stored is damaged ({error}); {_LOOK}")) from error
 
     def _begin(self) -> None:
         if self._lock < 0:
@@ -133,8 +136,7 @@ class Batch:
         self._require_signed(head)
         if size < self.committed.size:
             raise EvidenceUnavailable(
-                f"the ledger holds {size} records and held {self.committed.size} before: somebody took it back. "
-                "Nothing is written to it; run `remit verify`"
+                f"the ledger holds {size} records and held {self.committed.size} before: somebody took it back; {_LOOK}"
             )
         self.committed = head
         row = self.cursor.execute("SELECT time FROM record ORDER BY rid DESC LIMIT 1").fetchone()
@@ -147,8 +149,8 @@ class Batch:
         body = checkpoint_body(self._signer.verifier.name, *head) if head.size else b""
         if signed != head.size or not note.startswith(body):
             raise EvidenceUnavailable(
-                f"the head of {head.size} records is not the last one that was signed ({signed}): somebody changed it. "
-                "Nothing is written; run `remit verify`"
+                f"the head of {head.size} records is not the last one that was signed ({signed}): somebody changed it; "
+                f"{_LOOK}"
             )
 
     def commit(self) -> None:
@@ -341,6 +343,8 @@ class Batch:
             f"{_ADVICE.get(_error_name(error), 'Nothing was recorded, so nothing may run.')}"
         )
 
+
+_LOOK = "nothing is written to it; run `remit verify`"
 
 _UNKNOWN = "Whether what was being written became durable is not known."
 

@@ -79,6 +79,8 @@ class Home:
 
     def create(self, origin: str | None) -> None:
         """Make keys where there are none. The pin is not written yet: see `pin_new`."""
+        if origin is not None:
+            require_name(origin)
         files.make_folder(self.path)
         files.make_folder(self.locks)
         key = Ed25519PrivateKey.generate()
@@ -88,8 +90,6 @@ class Home:
         files.write_new(self.path / "log.key", pem)
         files.write_new(self.path / "kek.key", os.urandom(32))
         files.write_new(self.path / "index.key", os.urandom(32))
-        if origin is not None:
-            require_name(origin)
 
     def pin_new(self, origin: str | None) -> Pin:
         """Pin a ledger that has no record yet under `origin`, or under a name of its own."""

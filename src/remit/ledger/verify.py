@@ -67,6 +67,7 @@ class _Writer:
     """What is known of a writer so far."""
 
     count: int = 0
+    index: int = 0
     prev: str = ""
     time: str = ""
 
@@ -224,12 +225,17 @@ def _check_writer(index: int, leaf: dict[str, Any], body: bytes, found: _Found) 
             index=index,
         )
     if leaf["prev"] != writer.prev:
-        raise VerificationError(f"record {index} does not follow the one its writer wrote before", index=index)
+        raise VerificationError(
+            f"record {index} does not follow record {writer.index}, the one that its writer wrote before: "
+            "one of the two was changed",
+            index=writer.index if writer.count else index,
+        )
     if leaf["time"] < writer.time:
         raise VerificationError(f"record {index} is earlier than the one its writer wrote before", index=index)
     hashed = leaf_hash(body)
     found.frontier.append(hashed)
     writer.count += 1
+    writer.index = index
     writer.prev = hashed.hex()
     writer.time = leaf["time"]
 
