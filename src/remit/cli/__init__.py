@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from remit.cli import (
@@ -21,15 +24,32 @@ from remit.cli import (
 )
 from remit.cli.border import RemitGroup
 
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"remit {version('remit')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="remit",
     cls=RemitGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Give an agent a remit. Prove that it stayed within it.",
     epilog="Exit codes: 0 ok, 1 the answer is no, 2 misuse. $REMIT_URL names the ledger for every command.",
 )
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Give an agent a remit. Prove that it stayed within it."""
+
+
 app.command("demo")(demo.demo)
 app.command("init")(setup.init)
 app.command("doctor")(setup.doctor)

@@ -11,8 +11,10 @@ import typer
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo works and leaves its ledger.")] = Path("demo"),
 ) -> None:
-    """An agent works on a ticket; some of what it tries is outside its grant. Then a person judges, and evidence is
-    checked. No model key, no network; the ledger stays for `remit session show`."""
+    """See it once: an agent, a ticket, a grant, a verdict, the evidence. No model key, no network.
+
+    The ledger stays in the folder, for `remit session show` and the other commands.
+    """
     from remit.demo.story import tell
 
     tell(folder)

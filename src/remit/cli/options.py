@@ -62,10 +62,8 @@ Development = Annotated[
 PEOPLE_FILE: Final = Path("policies/people.yaml")
 CATALOGUE_FOLDER: Final = Path("policies/catalogues")
 
-SHIPPED: Final = tuple(
-    folder / "policies/catalogues" for folder in (Path(remit.__file__).parent, Path(remit.__file__).parents[2])
-)
-"""Where the catalogues that Remit ships lie: in the package, or, in a checkout, at its top."""
+SHIPPED: Final = tuple(folder / "policies" for folder in (Path(remit.__file__).parent, Path(remit.__file__).parents[2]))
+"""Where the policies that Remit ships lie: in the package, or, in a checkout, at its top."""
 
 Capability = Literal["session", "issue", "approve", "review", "configure"]
 
@@ -124,10 +122,15 @@ def catalogue_files(given: list[Path] | None) -> list[Path]:
     return [_catalogue(one) for one in given] if given else sorted(CATALOGUE_FOLDER.glob("*.yaml"))
 
 
+def shipped_file(name: str) -> Path:
+    """A file of the shipped policies."""
+    return next(folder / name for folder in SHIPPED if (folder / name).is_file())
+
+
 def _catalogue(given: Path) -> Path:
     if given.exists():
         return given
-    shipped = {path.stem: path for folder in SHIPPED for path in sorted(folder.glob("*.yaml"))}
+    shipped = {path.stem: path for folder in SHIPPED for path in sorted(folder.glob("catalogues/*.yaml"))}
     if str(given) in shipped:
         return shipped[str(given)]
     raise UsageError(f"no catalogue {given}: expected a file, or one of {', '.join(sorted(shipped))}")

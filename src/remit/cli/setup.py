@@ -28,17 +28,13 @@ from remit.cli.options import (
     catalogue_files,
     database_path,
     people_file,
+    shipped_file,
 )
 from remit.cli.output import console, facts, plural, show_json, table
 from remit.errors import RemitError, UsageError
 from remit.identity import People
 from remit.resources.catalogue import Catalogue
 from remit.store.tables import CallRow, PersonRow, SessionRow, ToolRow
-
-PEOPLE_TEXT = """\
-# Who holds which role. `remit person add PERSON --role ROLE` adds a line; the file decides, its digest is recorded.
-people: {}
-"""
 
 
 def init(url: Url = None, as_json: AsJson = False) -> None:
@@ -52,7 +48,7 @@ def init(url: Url = None, as_json: AsJson = False) -> None:
     made_people = not PEOPLE_FILE.exists()
     if made_people:
         PEOPLE_FILE.parent.mkdir(parents=True, exist_ok=True)
-        PEOPLE_FILE.write_text(PEOPLE_TEXT, encoding="utf-8")
+        PEOPLE_FILE.write_text(shipped_file("people.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     CATALOGUE_FOLDER.mkdir(parents=True, exist_ok=True)
     with remit.open(url, people=people_file(None), catalogue=catalogue_files(None)) as app:
         app.ledger.run(app.deployment.record_configuration)

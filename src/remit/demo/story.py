@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -178,14 +179,16 @@ def _edit_one_byte(database: Path) -> tuple[int, str, str]:
 def _leave(show: Console, folder: Path, session_id: str) -> None:
     show.print()
     show.print(heading("It is all still there"))
-    flag = f"--url sqlite:///{folder / 'remit.db'}"
-    for line in (
-        f"remit session show {session_id} {flag}",
-        f"remit review show {session_id} {flag}",
-        f"remit who crm://tickets/89 {flag}",
-        f"remit verify {flag}",
-    ):
-        show.print(f"  {line}", soft_wrap=True, markup=False)
+    program, flag = _program(), f"--url sqlite:///{folder / 'remit.db'}"
+    for line in (f"session show {session_id}", f"review show {session_id}", "who crm://tickets/89", "verify"):
+        show.print(f"  {program} {line} {flag}", soft_wrap=True, markup=False)
+
+
+def _program() -> str:
+    """How to call the command line from this shell: by its name where that is on the path, else as it was called."""
+    if shutil.which("remit") is not None:
+        return "remit"
+    return sys.argv[0] if Path(sys.argv[0]).name == "remit" else f"{sys.executable} -m remit"
 
 
 def _part(show: Console, number: int, title: str) -> None:
