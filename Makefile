@@ -14,8 +14,7 @@ lint: $(VENV)/.ready
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	$(RUN)/mypy adapters/remit_langchain adapters/remit_mcp
-	$(RUN)/mypy tests
+	$(RUN)/mypy tests examples
 
 clean:
 	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,9 +30,7 @@ def _marks() -> Iterator[Mark]:
             where = f"{path.relative_to(TESTS.parent)}:{node.lineno}"
             for argument in node.args:
                 if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
-                    raise AssertionError(
-                        f"{where}: name a requirement by a literal, so that it can be counted"
-                    )
+                    raise AssertionError(f"{where}: name a requirement by a literal, so that it can be counted")
                 yield Mark(argument.value, where)
 
 
