@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -15,14 +16,18 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
 import remit
+from remit.current import resolve_session
 from remit_langchain.arguments import Arguments
 from remit_langchain.definitions import Definitions
 from remit_langchain.governing import govern
-from remit_langchain.graph import identify
+from remit_langchain.graph import configured_session, identify
 from remit_langchain.refusals import refusal_message
 from remit_langchain.seat import Passage, Seat
 
 Answer = ToolMessage | Command[Any]
+
+MAX_KNOWN: Final = 1024
+"""Governed tools that a middleware remembers; tools made anew for each request push out the oldest."""
 
 
 class RemitMiddleware(AgentMiddleware[Any, Any]):
@@ -52,6 +57,8 @@ class RemitMiddleware(AgentMiddleware[Any, Any]):
         self._session = session
         self._server = server
         self._hide_ungranted = hide_ungranted
+        self._known: dict[int, tuple[BaseTool, BaseTool]] = {}
+        self._lock = threading.Lock()
 
     # -- tool calls
 
@@ -79,7 +86,15 @@ class RemitMiddleware(AgentMiddleware[Any, Any]):
         return dataclasses.replace(request, tool=self._govern(request.tool), runtime=runtime)
 
     def _govern(self, tool: BaseTool) -> BaseTool:
-        return govern(tool, self._app, self._session, self._server)
+        """The governed tool of `tool`: the same one each time, since a tool may keep state between calls."""
+        with self._lock:
+            known, governed = self._known.get(id(tool), (None, None))
+            if known is not tool or governed is None:
+                governed = govern(tool, self._app, self._session, self._server)
+                self._known[id(tool)] = (tool, governed)
+                if len(self._known) > MAX_KNOWN:
+                    del self._known[next(iter(self._known))]
+            return governed
 
     def _judge_missing(self, request: ToolCallRequest) -> ToolMessage | None:
         """The refusal of a call to a tool that is not there; None when a grant would allow it."""
@@ -124,7 +139,10 @@ class RemitMiddleware(AgentMiddleware[Any, Any]):
 
     def _granted(self, tool: BaseTool, config: RunnableConfig) -> bool:
         seat: Seat = self._govern(tool)._remit_seat  # type: ignore[attr-defined]
-        session = seat.find_session(config, {})
+        try:
+            session = resolve_session(seat.session, configured_session(config), seat.app)
+        except remit.Denied:
+            return False  # no session, no grant: nothing was called yet, so there is nothing to record
         return session.explain(seat.key, {}).code != "tool_not_granted"
 
 
@@ -144,7 +162,7 @@ def refuse_provider_tools(tools: Iterable[Any]) -> None:
 
 def _declares_function(tool: dict[str, Any]) -> bool:
     kind = tool.get("type")
-    return kind == "function" or (kind in (None, "custom") and "name" in tool and "input_schema" in tool)
+    return kind in ("function", "custom") or (kind is None and "name" in tool and "input_schema" in tool)
 
 
 def _listed(settings: Any) -> list[Any]:

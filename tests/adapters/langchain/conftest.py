@@ -193,10 +193,6 @@ def async_ways(tool: Any, args: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     return found
 
 
-SYNC_CASES = [(make, way) for make in SYNC_TOOLS for way in ways(make(Body()), {})]
-ASYNC_CASES = [(make, way) for make in ASYNC_TOOLS for way in async_ways(make(Body()), {})]
-
-
 def call(name: str, call_id: str = "call_1", /, **args: Any) -> ToolCall:
     """A tool call as a model makes it."""
     return ToolCall(name=name, args=args, id=call_id, type="tool_call")

@@ -1,4 +1,4 @@
-"""What is judged is what was sent and what runs. Where LangChain's validation makes a difference, the call is refused."""
+"""What is judged is what was sent and what runs. Where LangChain's validation changes it, the call is refused."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def tool_of(kind: Any, default: Any = ...) -> tuple[StructuredTool, list[Any]]:
         (SecretStr, "hunter2", SecretStr("hunter2"), "hunter2"),
     ],
 )
-def test_a_value_that_is_only_given_its_type_runs(
-    app: remit.App, kind: Any, sent: Any, runs: Any, shown: Any
-) -> None:
+def test_a_value_that_is_only_given_its_type_runs(app: remit.App, kind: Any, sent: Any, runs: Any, shown: Any) -> None:
     """The body gets the Python value, the gate judges and records its JSON form."""
     search, seen = tool_of(kind)
     answer = search.invoke(call("search", value=sent))

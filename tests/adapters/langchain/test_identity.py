@@ -1,4 +1,4 @@
-"""Invariant 10 under LangGraph: one call, one run, however often a node is run again; and no two calls taken for one."""
+"""Invariant 10 under LangGraph: one call, one run, however often a node runs again; no two calls taken for one."""
 
 from __future__ import annotations
 
@@ -121,9 +121,7 @@ def test_a_resume_in_another_process_gives_the_stored_result(tmp_path: Path, bod
             graph_of(govern([decorated(body), ask], server="shop"), saver).invoke(turn(PAY, ASK), THREAD)
     with temporary(tmp_path) as app:
         with app.session(grant.id, key="thread:1"):
-            found = graph_of(govern([decorated(body), ask], server="shop"), saver).invoke(
-                Command(resume="yes"), THREAD
-            )
+            found = graph_of(govern([decorated(body), ask], server="shop"), saver).invoke(Command(resume="yes"), THREAD)
 
         assert answers(found) == ["paid", "answer: yes"]
         assert len(body.entered) == 1
@@ -198,9 +196,7 @@ def test_two_runs_with_the_same_call_id_are_two_calls(app: remit.App, body: Body
 @pytest.mark.usefixtures("session")
 def test_two_turns_of_an_agent_with_the_same_call_id_are_two_calls(app: remit.App, body: Body) -> None:
     """Some providers number calls from one in every message."""
-    agent = create_agent(
-        scripted([PAY], [PAY]), govern([decorated(body)], server="shop"), checkpointer=InMemorySaver()
-    )
+    agent = create_agent(scripted([PAY], [PAY]), govern([decorated(body)], server="shop"), checkpointer=InMemorySaver())
     agent.invoke({"messages": [("user", "Pay twice")]}, THREAD)
 
     assert len(body.entered) == 2

@@ -27,9 +27,7 @@ def returning(result: Any, **fields: Any) -> BaseTool:
             raise result
         return result
 
-    return govern(
-        StructuredTool.from_function(search, name="search", description="Search.", **fields), server="shop"
-    )
+    return govern(StructuredTool.from_function(search, name="search", description="Search.", **fields), server="shop")
 
 
 class Result:
@@ -57,7 +55,7 @@ FAILED = ToolMessage("no such order", tool_call_id="call_1", status="error")
     ],
 )
 def test_a_returned_error_object_is_tool_error(app: remit.App, result: Any, status: str) -> None:
-    """"Returned normally" is not "succeeded"."""
+    """ "Returned normally" is not "succeeded"."""
     returning(result).invoke({"text": "a"})
 
     assert statuses(app) == [status]
@@ -72,9 +70,7 @@ def test_a_returned_exception_is_tool_error() -> None:
     ("error", "status"),
     [(ToolException("no"), "exception"), (ValueError("boom"), "exception"), (KeyboardInterrupt(), "cancelled")],
 )
-def test_a_raised_error_is_recorded_and_reaches_the_caller(
-    app: remit.App, error: BaseException, status: str
-) -> None:
+def test_a_raised_error_is_recorded_and_reaches_the_caller(app: remit.App, error: BaseException, status: str) -> None:
     """The exception passes through untouched."""
     with pytest.raises(type(error)):
         returning(error).invoke({"text": "a"})
