@@ -201,6 +201,11 @@ class Door:
         """The connection is over: its sessions are closed on the record."""
         await asyncio.to_thread(self._close, caller_key, CLOSED_AT_END)
 
+    async def close_all(self) -> None:
+        """The server is over: whatever is left is closed."""
+        for owner in {owner for owner, _ in list(self._sessions)}:
+            await self.close(owner)
+
     def _close(self, caller_key: str, reason: str) -> None:
         for owner, grant_id in [key for key in self._sessions if key[0] == caller_key]:
             self._sessions.pop((owner, grant_id)).close(reason)

@@ -9,7 +9,7 @@ from mcp.server import MCPServer, Server
 import remit
 from remit_mcp.door import Door
 from remit_mcp.grants import Grants
-from remit_mcp.seat import Seat, seat_methods
+from remit_mcp.seat import Seat, seat_lifespan, seat_methods
 
 S = TypeVar("S")
 
@@ -47,6 +47,7 @@ def govern(
         raise remit.UsageError(f"{x.name!r} is governed already; a second gate would decide every call twice")
     door = Door(server, app=app, session=session, grants=grants)
     x.middleware.append(Seat(x, door))
+    seat_lifespan(x, door)
     if isinstance(x, MCPServer):
         seat_methods(x, door)
     return cast(S, x)

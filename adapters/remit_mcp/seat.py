@@ -9,9 +9,10 @@ import contextlib
 import contextvars
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import anyio
 from mcp.server import MCPServer, Server
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -49,6 +50,9 @@ logger = logging.getLogger("remit.mcp")
 Context = ServerRequestContext[Any, Any]
 
 CONNECTION: Final = "dev.remit/connection"
+
+CLOSING: Final = 5.0
+"""Seconds that closing the last sessions may take when a server ends; the SDK allows connections as much."""
 
 _permitted: contextvars.ContextVar[Permit | None] = contextvars.ContextVar("remit_mcp_permitted", default=None)
 
@@ -297,6 +301,27 @@ def seat_methods(server: MCPServer[Any], door: Door) -> None:
     seated = {"call_tool": governed_call, "read_resource": governed_read, "get_prompt": governed_prompt}
     for name, method in seated.items():
         setattr(server, name, method)
+
+
+def seat_lifespan(server: MCPServer[Any] | Server[Any], door: Door) -> None:
+    """Close what sessions are left when the server ends: in the modern era no connection's end says so."""
+    lowlevel: Server[Any] = server._lowlevel_server if isinstance(server, MCPServer) else server
+    inner, running = lowlevel.lifespan, 0
+
+    @contextlib.asynccontextmanager
+    async def lifespan(served: Server[Any]) -> AsyncIterator[Any]:
+        nonlocal running
+        running += 1
+        try:
+            async with inner(served) as state:
+                yield state
+        finally:
+            running -= 1
+            if not running:
+                with anyio.move_on_after(CLOSING, shield=True):
+                    await door.close_all()
+
+    lowlevel.lifespan = lifespan
 
 
 def _read_model(result: Any) -> Any:

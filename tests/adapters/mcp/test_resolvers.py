@@ -213,14 +213,15 @@ class TestFromTemplate:
 class TestFixed:
     """One grant for everyone: its sessions are the connections'."""
 
+    @ERAS
     async def test_each_connection_is_a_session_closed_at_its_end(
-        self, app: remit.App, issue: Issue, recorded: Recorded
+        self, app: remit.App, issue: Issue, mode: str
     ) -> None:
         """Two clients of one server are two sessions under the same grant."""
         server, _ = crm()
         remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.fixed(issue({"crm.read_ticket": "any"})))
         for number in (1, 2):
-            async with Client(server, mode="legacy") as client:
+            async with Client(server, mode=mode) as client:
                 await client.call_tool("read_ticket", {"id": number})
 
         sessions = [record.session for record in app.records() if record.type == "session.opened"]
