@@ -192,12 +192,14 @@ def test_values_beyond_the_caps_are_too_large() -> None:
     for _ in range(MAX_DEPTH):
         deep = [deep]
     assert encode(deep)
+    assert encode({"text": "x" * (MAX_SIZE - 20), "n": 1})
+    assert encode([1] * (MAX_SIZE // 2 - 10))
     laughs: Any = "ha"
     for _ in range(40):
         laughs = [laughs, laughs]
     endless: list[Any] = []
     endless.append(endless)
-    for value in ([deep], "x" * MAX_SIZE, {"a": "é" * (MAX_SIZE // 2)}, laughs, endless, 1 << 20_000):
+    for value in ([deep], "x" * MAX_SIZE, [1] * MAX_SIZE, {"a": "é" * (MAX_SIZE // 2)}, laughs, endless, 1 << 20_000):
         with pytest.raises(Unrepresentable) as refused:
             encode(value)
         assert refused.value.code == "too_large"

@@ -76,7 +76,7 @@ class Batch:
         self._pending = Pending()
         self._wrote = False
         self.newest: datetime | None = None
-        self.committed = Head(0, self._frontier.root())
+        self.committed = self._signed = Head(0, self._frontier.root())
         self.cursor: sqlite3.Cursor
 
     # -- the transaction
@@ -138,7 +138,7 @@ class Batch:
             raise EvidenceUnavailable(
                 f"the ledger holds {size} records and held {self.committed.size} before: somebody took it back; {_LOOK}"
             )
-        self.committed = head
+        self.committed = self._signed = head
         row = self.cursor.execute("SELECT time FROM record ORDER BY rid DESC LIMIT 1").fetchone()
         self.newest = datetime.fromisoformat(row[0]) if row else None
 
@@ -190,7 +190,8 @@ class Batch:
         frontier = self._frontier
         for leaf in hashes:
             frontier.append(leaf)
-        note = self._signer.checkpoint(frontier.size, frontier.root())
+        self._signed = Head(frontier.size, frontier.root())
+        note = self._signer.checkpoint(*self._signed)
         self.cursor.execute("INSERT INTO checkpoint (size, note) VALUES (?, ?)", (frontier.size, note))
         self.cursor.execute("UPDATE head SET size = ?, frontier = ? WHERE id = 1", (frontier.size, frontier.to_bytes()))
 
@@ -201,7 +202,7 @@ class Batch:
                 self._cache.clear()
             for key, changed in pending.rows.items():
                 self._cache[key] = changed.row
-        self.committed = Head(self._frontier.size, self._frontier.root())
+        self.committed = self._signed
         self._pending = Pending()
 
     def rollback(self) -> None:

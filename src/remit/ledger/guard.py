@@ -11,21 +11,20 @@ from pathlib import Path
 
 from remit.errors import EvidenceUnavailable
 
-Identity = tuple[int, int]
-
 
 class FileGuard:
     """Remembers device and inode of a ledger's files."""
 
     def __init__(self, database: Path, lock: Path, lock_handle: int) -> None:
         held = os.fstat(lock_handle)
-        self._files: dict[str, Identity] = {str(lock): (held.st_dev, held.st_ino)}
+        self._files: list[tuple[str, int, int]] = [(str(lock), held.st_dev, held.st_ino)]
         self._database = str(database)
         self.add(database)
 
     def add(self, path: Path) -> None:
         """Watch a file as it is now. Raises `EvidenceUnavailable` when it is not there."""
-        self._files[str(path)] = _identity(str(path))
+        found = _stat(str(path))
+        self._files.append((str(path), found.st_dev, found.st_ino))
 
     def watch_log(self) -> None:
         """Watch the write-ahead log and its index, which SQLite has made by the first transaction."""
@@ -34,20 +33,20 @@ class FileGuard:
 
     def check(self) -> None:
         """Raises `EvidenceUnavailable` when a file is gone, or is another one than was opened."""
-        for path, opened in self._files.items():
-            if _identity(path) != opened:
+        for path, device, inode in self._files:
+            found = _stat(path)
+            if found.st_ino != inode or found.st_dev != device:
                 raise EvidenceUnavailable(
                     f"{path} was replaced while the ledger was open; what is written now would be lost. "
                     "Stop every process that uses the ledger, find out who did this, and open it again"
                 )
 
 
-def _identity(path: str) -> Identity:
+def _stat(path: str) -> os.stat_result:
     try:
-        found = os.stat(path)  # noqa: PTH116 - three of these are on the way of every commit
+        return os.stat(path)  # noqa: PTH116 - eight of these are on the way of every commit
     except OSError as error:
         raise EvidenceUnavailable(
             f"{path} is gone ({error.strerror}) while the ledger is open; what is written now would be lost. "
             "Stop every process that uses the ledger, restore the file, and open it again"
         ) from error
-    return (found.st_dev, found.st_ino)

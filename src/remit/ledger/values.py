@@ -176,16 +176,18 @@ class _Encoder:
         if kind is str:
             self.text(value)
             return value
-        if value is None or kind is bool:
+        if value is None or kind is bool or (kind is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER):
             self.grow(4)
-            return value
-        if kind is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
-            self.grow(1)
             return value
         if kind is dict:
             return self.mapping(value, depth)
         if kind is list:
             return self.items(value, depth)
+        if kind is float:
+            return _float(self, value, depth)
+        return self.other(value, depth)
+
+    def other(self, value: Any, depth: int) -> Any:
         for base, encoder in _ENCODERS:
             if isinstance(value, base):
                 return encoder(self, value, depth)
@@ -212,38 +214,63 @@ class _Encoder:
             raise _Refused("text with a lone surrogate, which has no UTF-8 form") from None
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        if depth >= MAX_DEPTH:
-            raise _Refused(f"nested more than {MAX_DEPTH} levels deep", "too_large")
-        self.grow(2)
+        self.enter(value, depth)
         found: dict[str, Any] = {}
+        size = 0
         for key, item in value.items():
-            if not isinstance(key, str) or isinstance(key, Enum):
-                raise _Refused(f"a key of type {_class_name(key)}; expected text")
-            plain = key if type(key) is str else str.__str__(key)
-            if plain == TAG:
-                raise _Refused(f"the key {TAG!r} is reserved for Remit's own encoding")
-            self.text(plain)
-            if plain in found:
-                raise _Refused(f"two keys read {plain!r}")
-            try:
-                found[plain] = self.walk(item, depth + 1)
-            except _Refused as refused:
-                refused.steps.append(f".{plain}")
-                raise
+            if type(key) is not str or not key.isascii() or key == TAG:
+                key = self.key(key)
+            kind = type(item)
+            size += len(key) + 5
+            # What most values are is dealt with here: a call for each costs more than all else together.
+            if kind is str and item.isascii():
+                size += len(item)
+            elif not (item is None or kind is bool or (kind is int and -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER)):
+                try:
+                    item = self.walk(item, depth + 1)
+                except _Refused as refused:
+                    refused.steps.append(f".{key}")
+                    raise
+            found[key] = item
+        if len(found) != len(value):
+            raise _Refused("two keys of a map are the same text")
+        self.grow(size)
         return found
 
+    def key(self, key: Any) -> str:
+        if not isinstance(key, str) or isinstance(key, Enum):
+            raise _Refused(f"a key of type {_class_name(key)}; expected text")
+        plain = str.__str__(key)
+        if plain == TAG:
+            raise _Refused(f"the key {TAG!r} is reserved for Remit's own encoding")
+        self.text(plain)
+        return plain
+
     def items(self, value: Any, depth: int) -> list[Any]:
+        self.enter(value, depth)
+        found: list[Any] = []
+        size = 0
+        for item in value:
+            kind = type(item)
+            size += 2
+            if kind is str and item.isascii():
+                size += len(item)
+            elif not (kind is int and -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER):
+                try:
+                    item = self.walk(item, depth + 1)
+                except _Refused as refused:
+                    refused.steps.append(f"[{len(found)}]")
+                    raise
+            found.append(item)
+        self.grow(size)
+        return found
+
+    def enter(self, value: Any, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise _Refused(f"nested more than {MAX_DEPTH} levels deep", "too_large")
+        if self.size + 2 * len(value) > MAX_SIZE:
+            self.grow(2 * len(value))  # refused before anything is built
         self.grow(2)
-        found: list[Any] = []
-        for item in value:
-            try:
-                found.append(self.walk(item, depth + 1))
-            except _Refused as refused:
-                refused.steps.append(f"[{len(found)}]")
-                raise
-        return found
 
     def tagged(self, kind: str, content: Any) -> dict[str, Any]:
         self.grow(20 + (len(content) if isinstance(content, str) else 0))
