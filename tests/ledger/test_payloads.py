@@ -85,8 +85,8 @@ def test_a_value_that_was_encoded_already_is_taken_as_it_is(ledger: Ledger) -> N
 
 
 def test_private_values_beyond_the_cap_are_refused(ledger: Ledger) -> None:
-    """Each within the cap, together beyond it: refused as too large before anything is written."""
-    for private in ({"a": "x" * 700_000, "b": "y" * 700_000}, {"a": "\x01" * 300_000}, {"a": ["x" * 600_000] * 2}):
+    """Each within the cap and together beyond that of a payload, or escaped beyond it: refused before it is written."""
+    for private in ({f"p{n}": "x" * 1_000_000 for n in range(5)}, {"a": "\x01" * 300_000}, {"a": ["x" * 600_000] * 2}):
         with pytest.raises(Unrepresentable) as refused:
             ledger.draft("auth.succeeded", data={}, private=private)
         assert refused.value.code == "too_large"

@@ -31,6 +31,9 @@ from remit.ledger.values import MAX_SIZE, Encoded, encode
 MAX_NAMED: Final = 64
 """Keys of one value that get a commitment of their own."""
 
+MAX_PAYLOAD: Final = 4 * MAX_SIZE
+"""Bytes of all private values of one record together."""
+
 _NONCE: Final = 12
 _PAYLOAD_AAD: Final = b"remit payload v1\n"
 _KEY_AAD: Final = b"remit record key v1\n"
@@ -82,9 +85,9 @@ class Sealer:
             commitments[name] = _commit(key, name, encoded.tree, content, named)
             pieces.append(canonical(name) + b":" + content)
         plaintext = b"{" + b",".join(pieces) + b"}"
-        if len(plaintext) > MAX_SIZE:
+        if len(plaintext) > MAX_PAYLOAD:
             raise Unrepresentable(
-                f"the private values of one record come to {len(plaintext)} bytes; expected at most {MAX_SIZE}",
+                f"the private values of one record come to {len(plaintext)} bytes; expected at most {MAX_PAYLOAD}",
                 code="too_large",
             )
         bound = record_id.encode()

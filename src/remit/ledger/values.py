@@ -34,6 +34,9 @@ MAX_INTEGER_BITS: Final = 14_000
 
 TAG: Final = "$remit"
 
+_MOST_ESCAPED: Final = 6
+"""Bytes that one character can become: a control character is written `\\u001f`."""
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -48,12 +51,9 @@ class Encoded:
 
     @property
     def canonical(self) -> bytes:
-        """RFC 8785 bytes of the encoding. Raises `Unrepresentable` (too_large) beyond `MAX_SIZE`."""
+        """RFC 8785 bytes of the encoding."""
         if self._canonical is None:
-            found = canonical(self.tree)
-            if len(found) > MAX_SIZE:
-                raise _too_large(len(found))
-            self._canonical = found
+            self._canonical = canonical(self.tree)
         return self._canonical
 
 
@@ -74,8 +74,12 @@ def encode(value: Any, *, opaque: Container[str] = ()) -> Any:
     encoder = _Encoder()
     try:
         if opaque and isinstance(value, Mapping):
-            return encoder.arguments(value, opaque)
-        return encoder.walk(value, 0)
+            tree: Any = encoder.arguments(value, opaque)
+        else:
+            tree = encoder.walk(value, 0)
+        if encoder.size > MAX_SIZE // _MOST_ESCAPED:
+            _require_size(canonical(tree))
+        return tree
     except _Refused as refused:
         raise refused.error() from None
     except RecursionError:
@@ -146,8 +150,11 @@ class _Refused(Exception):
         return Unrepresentable(f"{where}: {self.reason}" if where else self.reason, code=self.code)
 
 
-def _too_large(size: int) -> Unrepresentable:
-    return Unrepresentable(f"the value is over {size} bytes; evidence holds at most {MAX_SIZE}", code="too_large")
+def _require_size(content: bytes) -> None:
+    if len(content) > MAX_SIZE:
+        raise Unrepresentable(
+            f"the value comes to {len(content)} bytes; evidence holds at most {MAX_SIZE} of one value", code="too_large"
+        )
 
 
 class _Encoder:
