@@ -59,7 +59,7 @@ def tool_of(kind: Any, default: Any = ...) -> tuple[StructuredTool, list[Any]]:
     seen: list[Any] = []
 
     class Arguments(BaseModel):
-        value: kind = default  # type: ignore[valid-type]
+        value: kind = default
 
     def search(value: Any) -> str:
         seen.append(value)

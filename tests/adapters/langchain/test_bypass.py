@@ -96,7 +96,7 @@ def test_a_copy_with_another_function_is_governed(app: remit.App, body: Body) ->
     other = governed.model_copy(update={"func": function})
     refused(lambda: other.func(**OUTSIDE), app, body)  # type: ignore[attr-defined]
 
-    governed.func = function  # type: ignore[attr-defined]
+    governed.func = function
     with pytest.raises(remit.Denied):
         governed.func(**OUTSIDE)  # type: ignore[attr-defined]
     assert body.entered == []

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolCallId, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -62,7 +62,7 @@ def test_a_sibling_of_an_interrupt_runs_once_and_its_stored_result_is_given_on_r
 ) -> None:
     """The node runs again on resume: `pay` is answered from the ledger, `ask` goes on where it waited."""
     graph = graph_of(govern([decorated(body), ask], server="shop"))
-    resume = Command(resume="yes")
+    resume: Command[Any] = Command(resume="yes")
     if asynchronous:
         waiting = asyncio.run(graph.ainvoke(turn(PAY, ASK), THREAD))
         found = asyncio.run(graph.ainvoke(resume, THREAD))
@@ -253,7 +253,7 @@ def test_a_node_that_calls_a_tool_and_then_asks_runs_it_once(app: remit.App, bod
 
     def node(state: MessagesState) -> MessagesState:
         paid = governed.invoke(PAY)
-        return {"messages": [paid, ("user", interrupt("sure?"))]}  # type: ignore[list-item]
+        return {"messages": [paid, HumanMessage(interrupt("sure?"))]}
 
     graph = StateGraph(MessagesState)
     graph.add_node("node", node)
@@ -274,7 +274,7 @@ def test_an_agent_inside_a_node_that_asks_runs_its_calls_once(app: remit.App, bo
 
     def node(state: MessagesState) -> MessagesState:
         inner = agent.invoke({"messages": [("user", "Pay")]})
-        return {"messages": [*inner["messages"], ("user", interrupt("sure?"))]}
+        return {"messages": [*inner["messages"], HumanMessage(interrupt("sure?"))]}
 
     graph = StateGraph(MessagesState)
     graph.add_node("node", node)

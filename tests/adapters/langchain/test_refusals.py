@@ -30,8 +30,8 @@ def test_a_model_gets_an_error_message_with_code_and_remedy(app: remit.App, body
 
     assert isinstance(answer, ToolMessage)
     assert (answer.status, answer.tool_call_id, answer.name) == ("error", "call_1", "pay")
-    assert answer.content.startswith("Refused (argument_out_of_bounds): ")
-    assert answer.content.endswith("Do not retry the same call.")
+    assert answer.text.startswith("Refused (argument_out_of_bounds): ")
+    assert answer.text.endswith("Do not retry the same call.")
     [denied] = [record.data for record in app.records() if record.type == "call.denied"]
     assert answer.artifact["remit"]["call_id"] == denied["call"]
     assert answer.artifact["remit"]["rule"] == denied["decision"]["rule"]
