@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import remit
 from remit.app import only_app
@@ -36,6 +36,13 @@ class Request:
     definition: remit.ToolDefinition | None = None
     inside: bool = False
     """Made in this process, not over the wire: it belongs to the session it is made in, where there is one."""
+
+
+class Found(NamedTuple):
+    """The session of a request, and whether the resolver found it (and is to be told of the request's end)."""
+
+    session: remit.Session
+    resolved: bool
 
 
 class Door:
@@ -71,11 +78,16 @@ class Door:
 
     async def call(self, request: Request, run: Callable[..., Awaitable[R]], *, classify: Classify = read_result) -> R:
         """Run `request` if its grant allows it. Raises `Denied` and the rest of the tree; every refusal is recorded."""
-        session = await self._find(request)
+        found = await self._find(request)
         state = request_state(request.params)
         key = self.key(request.tool)
-        waiting = None if state is None else self.pending.take(session.id, key, request.arguments, state)
-        return await self._enter(session, key, request, run, classify, waiting)
+        waiting = None if state is None else self.pending.take(found.session.id, key, request.arguments, state)
+        try:
+            return await self._enter(found, key, request, run, classify, waiting)
+        except remit.Denied:
+            if waiting is not None:  # it has not gone on: it may still
+                self.pending.remember(waiting, state=state or "", task=None)
+            raise
 
     async def continue_task(
         self, request: Request, task: str, run: Callable[[], Awaitable[R]], *, classify: Classify = read_result
@@ -87,13 +99,14 @@ class Door:
         waiting = self.pending_task(request.caller, task)
         if waiting is None:
             return await run()
-        session = await self._find(request)
+        found = await self._find(request)
 
         async def fetch(**_: Any) -> R:
             return await run()
 
         resumed = Request("tools/call", waiting.tool, waiting.arguments, request.caller, params=request.params)
-        result = await self._enter(session, waiting.tool, resumed, fetch, classify, waiting)
+        mine = waiting if waiting.session_id == found.session.id else None
+        result = await self._enter(found, waiting.tool, resumed, fetch, classify, mine)
         self.pending.settle(waiting.session_id, task)
         return result
 
@@ -102,17 +115,20 @@ class Door:
         for (owner, _), session in list(self._sessions.items()):
             if owner == caller.key and (found := self.pending.task(session.id, task)) is not None:
                 return found
-        return self.pending.task(self._session.id, task) if self._session is not None else None
+        around = self._session or CURRENT.get()
+        return self.pending.task(around.id, task) if around is not None else None
 
     async def _enter(
         self,
-        session: remit.Session,
+        found: Found,
         key: str,
         request: Request,
         run: Callable[..., Awaitable[R]],
         classify: Classify,
         waiting: PendingCall | None,
     ) -> R:
+        session = found.session
+
         async def within(**arguments: Any) -> R:
             with session.activate():
                 result = await run(**arguments)
@@ -134,12 +150,12 @@ class Door:
                 claimed=request.caller.claimed,
             )
         except remit.Denied as denied:
-            self._ended(session, request.caller, denied.code)
+            self._ended(found, request.caller, denied.code)
             raise
         except BaseException:
-            self._ended(session, request.caller, None)
+            self._ended(found, request.caller, None)
             raise
-        self._ended(session, request.caller, None)
+        self._ended(found, request.caller, None)
         return cast(R, result)
 
     def _remember(self, call: PendingCall, result: Any) -> None:
@@ -147,13 +163,13 @@ class Door:
         state = reply.get("requestState")
         self.pending.remember(call, state=state if isinstance(state, str) else "", task=task_id(reply))
 
-    def _ended(self, session: remit.Session, caller: Caller, code: str | None) -> None:
-        if self._grants is not None:
-            self._grants.ended(session.app, caller, code)
+    def _ended(self, found: Found, caller: Caller, code: str | None) -> None:
+        if self._grants is not None and found.resolved:
+            self._grants.ended(found.session.app, caller, code)
 
     # -- sessions
 
-    async def _find(self, request: Request) -> remit.Session:
+    async def _find(self, request: Request) -> Found:
         try:
             if request.method == "tools/call" and request.tool in RESERVED:
                 raise _ambiguous(self.key(request.tool))
@@ -161,10 +177,12 @@ class Door:
                 if self._session is not None and not self._entered:
                     await asyncio.to_thread(self._session.open)
                     self._entered = True
-                return resolve_session(explicit=self._session, app=self._app)
-            if request.inside and CURRENT.get() is not None:
-                return resolve_session(app=self._app)
-            return resolve_session(explicit=await asyncio.to_thread(self._open, request.caller))
+                return Found(resolve_session(explicit=self._session, app=self._app), resolved=False)
+            if CURRENT.get() is None:
+                return Found(await asyncio.to_thread(self._open, request.caller), resolved=True)
+            if request.inside:
+                return Found(resolve_session(app=self._app), resolved=False)
+            raise remit.UsageError("the server runs inside a session and has grants= too; only one of them can count")
         except remit.Denied as denied:
             await self._record(request, denied)
             raise
@@ -176,11 +194,22 @@ class Door:
             grant_id = self._grants.find(self._app, caller)
             session = self._sessions.get((caller.key, grant_id))
             if session is None:
-                self._close(caller.key, "idle")
-                said = {"refs": {"client": caller.client}} if caller.client else None
-                session = self._app.session(grant_id, context=said).open()
-                self._sessions[caller.key, grant_id] = session
+                if self._grants.one_at_a_time:
+                    self._close(caller.key, "idle")
+                session = self._new(grant_id, caller)
             return session
+
+    def _new(self, grant_id: str, caller: Caller) -> remit.Session:
+        assert self._grants is not None
+        assert self._app is not None
+        said = {"refs": {"client": caller.client}} if caller.client else None
+        try:
+            session = self._app.session(grant_id, context=said).open()
+        except remit.RemitError as error:
+            self._grants.ended(self._app, caller, error.code)
+            raise
+        self._sessions[caller.key, grant_id] = session
+        return session
 
     async def unreadable(self, request: Request, error: remit.GrantError) -> remit.Denied:
         """The refusal, recorded, of a call to a tool whose definition cannot be pinned."""

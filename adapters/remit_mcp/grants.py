@@ -50,12 +50,15 @@ class Caller:
 class Grants(ABC):
     """Finds the grant of a request. Subclass it for a rule of your own."""
 
+    one_at_a_time: bool = False
+    """Whether a caller that gets another grant is done with the one before, whose session is closed then."""
+
     @abstractmethod
     def find(self, app: remit.App, caller: Caller) -> str:
         """The id of the grant. Raises `Denied` when there is none. Called in a worker thread."""
 
     def ended(self, app: remit.App, caller: Caller, code: str | None) -> None:  # noqa: B027 - few need to know
-        """Told after each request: `code` is None when the tool ran, else why it was refused."""
+        """Told once after each `find` that gave a grant: `code` is None when the tool ran, else why it was refused."""
 
 
 class _Fixed(Grants):
@@ -106,9 +109,16 @@ class _Burst:
     grant: remit.Grant
     last: datetime
     held: bool = False
+    open: int = 0
+
+    def is_over(self, now: datetime, idle: timedelta) -> bool:
+        """Whether nothing runs, nothing ran for `idle`, and nobody stopped it."""
+        return not self.held and not self.open and now - self.last >= idle
 
 
 class _FromTemplate(Grants):
+    one_at_a_time = True
+
     def __init__(
         self,
         source: str | Path | Mapping[str, Any],
@@ -127,8 +137,9 @@ class _FromTemplate(Grants):
         with self._lock:
             burst = self._bursts.get(caller.key)
             now = app.ledger.now()
-            if burst is None or (not burst.held and now - burst.last >= self._idle):
+            if burst is None or burst.is_over(now, self._idle):
                 burst = self._bursts[caller.key] = _Burst(self._issue(app, caller), now)
+            burst.open += 1
             return burst.grant.id
 
     def ended(self, app: remit.App, caller: Caller, code: str | None) -> None:
@@ -137,6 +148,7 @@ class _FromTemplate(Grants):
             if burst is None:
                 return
             now = app.ledger.now()
+            burst.open -= 1
             burst.held = code in HELD and now < burst.grant.expires
             if code is None:  # a refused call is no work: it does not keep an ended grant's burst alive
                 burst.last = now

@@ -312,8 +312,15 @@ class Relay:
                     self._listing.changed()
                 await self._to_client(_line(line))
 
+    def _echoed(self, id: Any) -> str:  # noqa: A002
+        """The open request that an answer is for. Some servers answer 7 with "7"."""
+        key = request_key(id)
+        if key not in self._outstanding and isinstance(id, str) and id in self._outstanding:
+            return id
+        return key
+
     async def _server_response(self, frame: Frame, line: bytes) -> None:
-        key = request_key(frame.message.get("id"))
+        key = self._echoed(frame.message.get("id"))
         own = self._own.pop(key, None)
         if own is not None:
             own.set_result(frame.message)

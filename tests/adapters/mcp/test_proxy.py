@@ -231,6 +231,51 @@ class TestGovernedCall:
         assert result["_meta"][DENIAL_META]["code"] == "identity_conflict"
         assert len(recorded("identity.conflict")) == 1
 
+    async def test_of_many_at_once_reach_the_server_in_their_order(
+        self, app: remit.App, issue: Issue, recorded: Recorded, tmp_path: Path
+    ) -> None:
+        """A client that does not wait for answers gets the order that it would get without the proxy."""
+        async with through_proxy(app, remit_mcp.fixed(issue({"odd.echo": "any"})), tmp_path) as wire:
+            for number in range(30):
+                params = {"name": "echo", "arguments": {"text": str(number)}}
+                await wire.send({"id": number, "method": "tools/call", "params": params})
+            answered = {(await wire.next())["id"] for _ in range(30)}
+
+            called = [seen["params"]["arguments"]["text"] for seen in wire.seen() if seen["method"] == "tools/call"]
+            assert called == [str(number) for number in range(30)]
+
+        assert answered == set(range(30))
+        assert statuses(recorded) == ["ok"] * 30
+
+    async def test_beyond_the_caps_is_denied_and_the_connection_lives_on(
+        self, app: remit.App, issue: Issue, tmp_path: Path
+    ) -> None:
+        """Two megabytes of argument are more than evidence holds."""
+        async with through_proxy(app, remit_mcp.fixed(issue({"odd.echo": "any"})), tmp_path) as wire:
+            huge = await wire.call("echo", {"text": "x" * 2_000_000})
+            small = await wire.call("echo", {"text": "x"})
+
+        assert huge["_meta"][DENIAL_META]["code"] == "too_large"
+        assert "isError" not in small
+
+    async def test_answer_with_its_id_as_text_finds_its_call(
+        self, app: remit.App, issue: Issue, recorded: Recorded, tmp_path: Path
+    ) -> None:
+        """A careless server answers 7 with "7"; the call has its outcome all the same."""
+        async with through_proxy(app, remit_mcp.fixed(issue({"odd.stringify": "any"})), tmp_path) as wire:
+            await wire.send({"id": 7, "method": "tools/call", "params": {"name": "stringify"}})
+            assert (await wire.next())["id"] == "7"
+
+        assert statuses(recorded) == ["ok"]
+
+    async def test_answer_that_nobody_asked_for_is_dropped(self, app: remit.App, issue: Issue, tmp_path: Path) -> None:
+        """A server cannot answer a call that it was never sent, before the refusal does."""
+        async with through_proxy(app, remit_mcp.fixed(issue({"odd.forge": "any"})), tmp_path) as wire:
+            await wire.call("forge", {"id": 99})
+            refused = await wire.ask("tools/call", {"name": "write", "arguments": {"path": "x"}}, id=99)
+
+        assert refused["result"]["_meta"][DENIAL_META]["code"] == "tool_not_granted"
+
 
 class TestHostileFrames:
     """A frame with two readings reaches nobody."""

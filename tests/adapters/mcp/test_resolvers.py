@@ -127,6 +127,19 @@ class TestByReference:
         assert [denied["decision"]["code"] for denied in recorded("call.denied")] == ["identity_conflict"]
         assert recorded("session.opened") == []
 
+    async def test_may_change_from_call_to_call(self, app: remit.App, issue: Issue, recorded: Recorded) -> None:
+        """One client may work under two grants by turns: neither session ends for the other."""
+        grants = [issue({"crm.read_ticket": {"arguments": {"id": number}}}) for number in (1, 2)]
+        server, ran = guarded()
+        remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.by_reference())
+        async with over_http(server, "ravi-by-triage", "auto") as client:
+            for number in (1, 2, 1):
+                meta = {GRANT_META: grants[number - 1].id}
+                assert not (await client.call_tool("read_ticket", {"id": number}, meta=meta)).is_error  # type: ignore[arg-type]
+
+        assert ran == [1, 2, 1]
+        assert len(recorded("session.opened")) == 2
+
     @pytest.mark.requirement("code:identity_conflict")
     async def test_without_a_token_is_refused(self, app: remit.App, issue: Issue) -> None:
         """Nobody is authenticated on stdio, so no reference can be theirs."""
