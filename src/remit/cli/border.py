@@ -62,7 +62,7 @@ def _wrong_command(error: Any) -> int:
         return MISUSE
     context = getattr(error, "ctx", None)
     hint = f" (`{context.command_path} --help` shows how)" if context is not None else ""
-    say(f"{error.format_message().rstrip('.')}{hint}")
+    say(f"{error.format_message().replace('Value error, ', '').rstrip('.')}{hint}")
     return MISUSE
 
 

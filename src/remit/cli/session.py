@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from sqlalchemy import select
@@ -24,7 +24,8 @@ SessionId = Annotated[str, typer.Argument(help="The session's id, such as s-0192
 @app.command("list")
 def list_sessions(
     state_is: Annotated[
-        str | None, typer.Option("--state", help="Only open, suspended or closed ones.", show_default=False)
+        Literal["open", "suspended", "closed"] | None,
+        typer.Option("--state", help="Only those in this state.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 50,
     url: Url = None,
@@ -46,7 +47,7 @@ def list_sessions(
         show_json({"sessions": sessions})
         return
     if not sessions:
-        console().print("No session has been opened here yet.")
+        console().print("No session has been opened here yet." if state_is is None else f"No session is {state_is}.")
         return
     console().print(
         table(
