@@ -27,7 +27,8 @@ def _parameters(command: Any) -> list[Any]:
 
 def test_the_page_lists_every_command_and_no_other() -> None:
     """Commands in the table are the commands there are."""
-    assert re.findall(r"^\| `(remit [a-z ]+)` \|", PAGE, flags=re.MULTILINE) == _paths(get_command(app))
+    listed = re.findall(r"^\| `(remit [a-z ]+)` \|", PAGE, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(_paths(get_command(app)))
 
 
 def test_the_page_names_every_variable_with_its_option() -> None:
