@@ -12,6 +12,7 @@ from remit.authority.source import read_grant
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import NotCanonical
+from remit.resources.access import Access
 from remit.resources.catalogue import Catalogue
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -72,7 +73,8 @@ def view(
     effective = {**(defaults or {}), **arguments}
     defaulted = frozenset(name for name, value in (defaults or {}).items() if effective[name] == value)
     entry = catalogue.entry(tool)
-    accesses, unresolved = (), None
+    accesses: tuple[Access, ...] = ()
+    unresolved: str | None = None
     if entry is not None:
         try:
             accesses = entry.resolve(effective)

@@ -91,7 +91,8 @@ def test_arguments_within_the_schema_pass() -> None:
     """Optional ones may be absent or null where the schema says so; tuples are lists; a whole float is a
     number.
     """
-    for arguments in ({"id": 1}, {"id": 100, "limit": None, "sort": "old", "tags": ("a",), "amount": 2.0, "where": {}}):
+    every: dict[str, Any] = {"id": 100, "limit": None, "sort": "old", "tags": ("a",), "amount": 2.0, "where": {}}
+    for arguments in ({"id": 1}, every):
         definition().validate(arguments)
     ToolDefinition("local.anything").validate({"whatever": object()})
 

@@ -130,7 +130,8 @@ def test_a_missing_argument_that_names_a_resource_is_refused() -> None:
 @pytest.mark.requirement("H29")
 def test_a_call_that_names_no_resource_is_refused() -> None:
     """Empty lists and absent optional arguments do not slip past `resources` as nothing to check."""
-    for arguments in ({"ids": []}, {"ids": ()}):
+    nothing: tuple[dict[str, Any], ...] = ({"ids": []}, {"ids": ()})
+    for arguments in nothing:
         with pytest.raises(NotCanonical, match="names no resource"):
             resolve("read crm://tickets/{ids*}", arguments)
     with pytest.raises(NotCanonical, match="names no resource"):

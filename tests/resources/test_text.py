@@ -60,6 +60,7 @@ def test_a_sentence_shows_text_escaped_and_short() -> None:
     """Nothing invisible, foreign or long gets into a sentence unmarked."""
     assert shown("a\u202eb\ud800\u0430") == "'a\\u202eb\\ud800\\u0430'"
     assert len(shown("x" * 1000)) < 100
-    assert [kind_of(value) for value in (None, True, 1, 1.5, "x", [], (), {}, b"")] == [
+    values: tuple[object, ...] = (None, True, 1, 1.5, "x", [], (), {}, b"")
+    assert [kind_of(value) for value in values] == [
         "null", "a boolean", "an integer", "a number", "a string", "a list", "a list", "an object", "a bytes"
     ]  # fmt: skip
