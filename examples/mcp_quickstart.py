@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcp import Client
 from mcp.server import MCPServer
+from mcp.types import TextContent
 
 import remit
 from remit_mcp import from_template
@@ -48,7 +49,9 @@ async def main(folder: Path) -> None:
         async with Client(server) as client:
             for ticket in (88, 89):
                 result = await client.call_tool("read_ticket", {"number": ticket})
-                print("refused" if result.is_error else "allowed", result.content[0].text)
+                [said] = result.content
+                assert isinstance(said, TextContent)
+                print("refused" if result.is_error else "allowed", said.text)
 
         for record in app.records():
             print(record.index, record.type, record.data.get("tool", ""), record.data.get("status", ""))

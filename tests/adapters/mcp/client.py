@@ -108,8 +108,8 @@ async def through_proxy(
                 app=app,
                 grants=grants,
                 name=name,
-                stdin=stdin,  # type: ignore[arg-type]
-                stdout=stdout,  # type: ignore[arg-type]
+                stdin=stdin,
+                stdout=stdout,
             )
         )
         wire = Wire(reader, asyncio.StreamWriter(out, protocol, None, loop), log)

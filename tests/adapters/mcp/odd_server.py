@@ -95,7 +95,7 @@ def answer(message: dict[str, Any]) -> None:
     """Answer one message from the client."""
     method, own, params = message.get("method"), message.get("id"), message.get("params") or {}
     if method is None:
-        send({"id": waiting.pop(own), "result": text(json.dumps(message["result"]))})
+        send({"id": waiting.pop(str(own)), "result": text(json.dumps(message["result"]))})
     elif method == "tools/call":
         if (result := call(own, params)) is not None:
             send({"id": own, "result": result})

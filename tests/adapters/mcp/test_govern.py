@@ -193,7 +193,8 @@ class TestCallOverTheWire:
         """`_meta` is what the client says; it conflicts with the grant, so it is refused and a finding."""
         remit_mcp.govern(crm.server, app=app, server="crm", grants=remit_mcp.fixed(issue(READ_88)))
         async with Client(crm.server, mode="legacy") as client:
-            result = await client.call_tool("read_ticket", {"id": 88}, meta={"dev.remit/agent": "agent:boss"})
+            meta: Any = {"dev.remit/agent": "agent:boss"}
+            result = await client.call_tool("read_ticket", {"id": 88}, meta=meta)
 
         assert (result.meta or {})[DENIAL_META]["code"] == "identity_conflict"
         assert len(recorded("identity.conflict")) == 1

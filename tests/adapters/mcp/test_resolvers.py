@@ -50,6 +50,11 @@ class Verifier:
         )
 
 
+def naming(grant: str) -> Any:
+    """The `_meta` of a request that names its grant."""
+    return {GRANT_META: grant}
+
+
 def crm(**options: Any) -> tuple[MCPServer, list[int]]:
     """A server with one tool, and what it read."""
     ran: list[int] = []
@@ -102,7 +107,7 @@ class TestByReference:
         server, ran = guarded()
         remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.by_reference())
         async with over_http(server, token, mode) as client:
-            result = await client.call_tool("read_ticket", {"id": 88}, meta={GRANT_META: grant.id})
+            result = await client.call_tool("read_ticket", {"id": 88}, meta=naming(grant.id))
 
         assert not result.is_error
         assert ran == [88]
@@ -120,7 +125,7 @@ class TestByReference:
         server, ran = guarded()
         remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.by_reference())
         async with over_http(server, token, mode) as client:
-            result = await client.call_tool("read_ticket", {"id": 88}, meta={GRANT_META: grant.id})
+            result = await client.call_tool("read_ticket", {"id": 88}, meta=naming(grant.id))
 
         assert (result.meta or {})[DENIAL_META]["code"] == "identity_conflict"
         assert ran == []
@@ -134,8 +139,8 @@ class TestByReference:
         remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.by_reference())
         async with over_http(server, "ravi-by-triage", "auto") as client:
             for number in (1, 2, 1):
-                meta = {GRANT_META: grants[number - 1].id}
-                assert not (await client.call_tool("read_ticket", {"id": number}, meta=meta)).is_error  # type: ignore[arg-type]
+                meta = naming(grants[number - 1].id)
+                assert not (await client.call_tool("read_ticket", {"id": number}, meta=meta)).is_error
 
         assert ran == [1, 2, 1]
         assert len(recorded("session.opened")) == 2
@@ -147,21 +152,19 @@ class TestByReference:
         server, ran = crm()
         remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.by_reference())
         async with Client(server, mode="legacy") as client:
-            result = await client.call_tool("read_ticket", {"id": 88}, meta={GRANT_META: grant.id})
+            result = await client.call_tool("read_ticket", {"id": 88}, meta=naming(grant.id))
 
         assert (result.meta or {})[DENIAL_META]["code"] == "identity_conflict"
         assert ran == []
 
     @pytest.mark.requirement("code:no_grant")
-    @pytest.mark.parametrize("meta", [None, {GRANT_META: "g-nobody-made"}], ids=["none named", "unknown"])
-    async def test_without_a_grant_is_no_grant(
-        self, app: remit.App, recorded: Recorded, meta: dict[str, Any] | None
-    ) -> None:
+    @pytest.mark.parametrize("meta", [None, naming("g-nobody-made")], ids=["none named", "unknown"])
+    async def test_without_a_grant_is_no_grant(self, app: remit.App, recorded: Recorded, meta: Any) -> None:
         """Naming nothing, or nothing that exists, grants nothing."""
         server, ran = crm()
         remit_mcp.govern(server, app=app, server="crm", grants=remit_mcp.by_reference())
         async with Client(server, mode="legacy") as client:
-            result = await client.call_tool("read_ticket", {"id": 88}, meta=meta)  # type: ignore[arg-type]
+            result = await client.call_tool("read_ticket", {"id": 88}, meta=meta)
 
         assert (result.meta or {})[DENIAL_META]["code"] == "no_grant"
         assert [denied["decision"]["code"] for denied in recorded("call.denied")] == ["no_grant"]
