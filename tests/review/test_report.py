@@ -6,7 +6,7 @@ import pytest
 
 import remit
 from remit.review.report import report
-from tests.review.conftest import Tools, attempt
+from tests.review.conftest import GRANT, Tools, attempt
 
 
 @pytest.mark.requirement("A4")
@@ -169,3 +169,18 @@ def test_a_call_that_a_person_refused_says_so(
     found = report(app.deployment, session.id)
     assert found.calls[0].state == "refused"
     assert found.summary == "Nothing ran. 1 call was refused by a person."
+
+
+def test_a_call_that_came_while_the_session_was_suspended_is_told_apart(
+    app: remit.App, people: dict[str, remit.Credential], tools: Tools
+) -> None:
+    """It may have been within the grant; it was refused for another reason."""
+    grant = app.issue({**GRANT, "limits": {"denied": 1}}, credential=people["dora"])
+    session = app.session(grant, key="thread:1").open()
+    for number in (1, 2, 88):
+        attempt(session, tools, "crm.read_ticket", id=number)
+
+    assert report(app.deployment, session.id).summary == (
+        "Nothing ran; 2 attempts outside the authority given were blocked. "
+        "1 call was refused for a reason beside its authority."
+    )

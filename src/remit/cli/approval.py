@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import select
+from sqlmodel import col
 
+from remit.app import App
 from remit.approvals import Approval
 from remit.cli.options import AsJson, AsPerson, Development, KeyFile, PeopleFile, Url, credential, opened
 from remit.cli.output import arguments, at, console, facts, heading, indented, show_json
 from remit.errors import UsageError
+from remit.store.tables import GrantRow, SessionRow
 
 app = typer.Typer(no_args_is_help=True, help="Questions to people: list, approve, refuse.")
 
@@ -24,14 +29,14 @@ def list_approvals(
 ) -> None:
     """What waits for an answer, oldest first, with exactly the arguments that would run."""
     with opened(url) as remit:
-        waiting = remit.pending(session)
+        waiting = [(one, behind(remit, one)) for one in remit.pending(session)]
     if as_json:
-        show_json({"approvals": [described(one) for one in waiting]})
+        show_json({"approvals": [{**described(one), **who} for one, who in waiting]})
         return
     if not waiting:
         console().print("Nothing waits for an answer.")
-    for one in waiting:
-        show_approval(one)
+    for one, who in waiting:
+        show_approval(one, who)
 
 
 @app.command()
@@ -76,7 +81,15 @@ def _said(answered: Approval, as_json: bool) -> None:
         console().print(f"Approval {answered.id} is {answered.state}: {answered.tool}.")
 
 
-def show_approval(one: Approval) -> None:
+def behind(remit: App, one: Approval) -> dict[str, str]:
+    """Who asks, for whom, and for which task: an approver judges a call against that."""
+    query = select(col(SessionRow.agent), col(SessionRow.principal), col(GrantRow.task))
+    query = query.join(GrantRow, col(GrantRow.id) == col(SessionRow.grant_id))
+    [(agent, principal, task)] = remit.ledger.read().rows(query.where(col(SessionRow.id) == one.session_id))
+    return {"agent": agent, "principal": principal, "task": task}
+
+
+def show_approval(one: Approval, who: Mapping[str, str]) -> None:
     """One question as an approver has to see it."""
     show = console()
     show.print(heading(f"{one.tool}  ({one.id})"))
@@ -87,6 +100,9 @@ def show_approval(one: Approval) -> None:
         (name, arguments({name: value}, 2000).partition("=")[2]) for name, value in given.items()
     ]
     rows += [
+        ("task", who["task"]),
+        ("agent", who["agent"]),
+        ("on behalf of", who["principal"]),
         ("why it asks", one.reason),
         ("who may answer", " or ".join(one.by)),
         ("until", at(one.expires)),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from remit.cli.output import arguments, at, bullets, clock, facts, heading, indented, plural, shorten, state, table
 from remit.review.calls import CallLine
-from remit.review.clauses import ClauseLine
+from remit.review.clauses import ClauseLine, LimitLine
 from remit.review.report import SessionReport, VerdictLine
 
 DEVELOPMENT = "Identities here were claimed, not proved: the ledger was opened for development."
@@ -45,11 +45,7 @@ def review_page(show: Console, found: SessionReport) -> None:
         "Ran unbounded",
         (f"call {c.number}, {c.tool}: nothing in the clause bounds {', '.join(c.unbounded)}" for c in found.unbounded),
     )
-    _section(
-        show,
-        "Limits",
-        (f"{limit.spent} of {limit.what}" + (" (at its edge)" if limit.at_edge else "") for limit in found.limits),
-    )
+    _section(show, "Limits", (_limit(limit) for limit in found.limits))
     _section(show, "Approvals", (_approval(one) for one in found.approvals))
     _section(show, "Verdicts", (verdict_sentence(one) for one in found.verdicts))
     if not any(not one.superseded and one.call_id is None for one in found.verdicts):
@@ -126,8 +122,8 @@ def verdict_sentence(one: VerdictLine) -> str:
 
 def decision_words(call: CallLine) -> str:
     """What was decided, by which rule."""
-    words = {"permit": "permitted", "deny": "refused", "ask": "asked a person"}[call.effect]
-    code = f" ({call.code})" if call.code else ""
+    words = {"permit": "permitted", "deny": "refused", "ask": "put to a person"}[call.effect]
+    code = f" ({call.code})" if call.effect == "deny" else ""
     rule = f" by {call.rule.replace('/only', '', 1)}" if call.rule else ""
     return f"{words}{code}{rule}" + ("" if call.enforced else ", observed only")
 
@@ -186,6 +182,10 @@ def _clause_of(found: SessionReport, call: CallLine) -> ClauseLine | None:
     if named:
         return named[0]
     return of_tool[0] if len(of_tool) == 1 else None
+
+
+def _limit(limit: LimitLine) -> str:
+    return f"{limit.spent} spent of {limit.what}{' (at its edge)' if limit.at_edge else ''}"
 
 
 def _approval(one: Any) -> str:

@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 RAN: Final = frozenset({"running", "ok", "tool_error", "exception", "cancelled", "pending", "unknown"})
 """States in which the tool body was, or may have been, entered."""
 
-REPEATS: Final = frozenset({"already_executed", "outcome_unknown", "call_conflict", "evidence_unavailable"})
-"""Refusals that say nothing about authority: the call was within or outside, but could not be run (again)."""
+BESIDE: Final = frozenset(
+    {
+        "already_executed",
+        "call_conflict",
+        "evidence_unavailable",
+        "outcome_unknown",
+        "session_closed",
+        "session_suspended",
+    }
+)
+"""Refusals that say nothing about the call's authority: whatever it was, it could not be run now, or again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class CallLine:
     @property
     def outside(self) -> bool:
         """Whether this was an attempt outside the authority given."""
-        return self.effect == "deny" and self.code not in REPEATS
+        return self.effect == "deny" and self.code not in BESIDE
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -105,14 +114,19 @@ OPEN: Final[Mapping[str, tuple[str, str]]] = {
     "pending": ("1 call waits for a continuation.", "{} calls wait for a continuation."),
     "ask": ("1 call waits for a person's approval.", "{} calls wait for a person's approval."),
     "refused": ("1 call was refused by a person.", "{} calls were refused by a person."),
+    "beside": (
+        "1 call was refused for a reason beside its authority.",
+        "{} calls were refused for reasons beside their authority.",
+    ),
 }
 """What is said besides of calls in these states: of one, of several."""
 
 
 def _still_open(calls: tuple[CallLine, ...]) -> list[str]:
     found = {state: sum(1 for call in calls if call.state == state) for state in OPEN}
+    found["beside"] = sum(1 for call in calls if call.effect == "deny" and not call.outside and not call.ran)
     return [
-        (one if found[state] == 1 else many.format(found[state])) for state, (one, many) in OPEN.items() if found[state]
+        one if found[state] == 1 else many.format(found[state]) for state, (one, many) in OPEN.items() if found[state]
     ]
 
 
