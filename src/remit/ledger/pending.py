@@ -30,12 +30,11 @@ class Changed:
 class Pending:
     """Rows to insert, and read-model rows to insert or update, in the order in which they came."""
 
-    __slots__ = ("artefacts", "erased", "hashes", "leaves", "payloads", "records", "rows", "size")
+    __slots__ = ("artefacts", "erased", "hashes", "payloads", "records", "rows", "size")
 
     def __init__(self) -> None:
         self.hashes: list[bytes] = []
         self.records: list[tuple[Any, ...]] = []
-        self.leaves: list[tuple[int, int]] = []
         self.payloads: list[tuple[str, bytes, bytes]] = []
         self.artefacts: dict[str, tuple[str, str, bytes]] = {}
         self.rows: dict[Key, Changed] = {}
@@ -51,7 +50,6 @@ class Pending:
         """Take over what a job has written."""
         self.hashes += other.hashes
         self.records += other.records
-        self.leaves += other.leaves
         self.payloads += other.payloads
         self.artefacts.update(other.artefacts)
         self.erased += other.erased
@@ -76,7 +74,7 @@ class Pending:
         execute = cursor.execute
         if self.records:
             insert_all(execute, _RECORD, self.records)
-            insert_all(execute, _LEAF, self.leaves)
+            insert_all(execute, _LEAF, [(row[0], row[0]) for row in self.records])  # in this store, in one order
         if self.payloads:
             insert_all(execute, _PAYLOAD, self.payloads)
         if self.artefacts:
@@ -88,7 +86,7 @@ class Pending:
             )
         if self.rows:
             self._flush_rows(cursor)
-        self.records, self.leaves, self.payloads, self.artefacts, self.erased = [], [], [], {}, []
+        self.records, self.payloads, self.artefacts, self.erased = [], [], {}, []
 
     def _flush_rows(self, cursor: sqlite3.Cursor) -> None:
         inserts: dict[Shape, list[tuple[Any, ...]]] = {}

@@ -17,7 +17,7 @@ from remit.ledger.chain import Chain
 from remit.ledger.merkle import leaf_hash
 from remit.ledger.pending import Changed, Pending
 from remit.ledger.records import Draft, build_leaf
-from remit.store.shapes import Row, shape_of, text_time
+from remit.store.shapes import Row, shape_of
 
 if TYPE_CHECKING:
     from remit.ledger.batch import Batch
@@ -35,17 +35,19 @@ class Appended:
 class Txn:
     """Everything a job reads and writes. It lives in the writer's thread and ends with the job.
 
+    `now` is when the batch began: aware, UTC, never before this writer's last record.
+
     When the job raises, nothing of it remains, and its neighbours in the batch commit.
     """
 
     __slots__ = ("_batch", "_chain", "_fresh_artefacts", "_own", "_saved", "_time", "now", "writer")
 
-    def __init__(self, batch: Batch, chain: Chain, now: datetime) -> None:
+    def __init__(self, batch: Batch, chain: Chain, now: datetime, time: str) -> None:
         self.now = now
         self.writer = chain.writer
         self._batch = batch
         self._chain = chain
-        self._time = text_time(now)
+        self._time = time
         self._own = Pending()
         self._fresh_artefacts: list[str] = []
         self._saved = False
@@ -87,7 +89,6 @@ class Txn:
         self._fresh_artefacts = []
         leaf = leaf_hash(body)
         own.records.append((index, draft.id, self.writer, wseq, session, sseq, draft.type, self._time, body))
-        own.leaves.append((index, index))
         own.hashes.append(leaf)
         own.size += len(body)
         if draft.ciphertext is not None and draft.wrapped_key is not None:

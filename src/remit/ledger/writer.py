@@ -27,6 +27,7 @@ from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
 from remit.ledger.notes import Signer
 from remit.ledger.records import Draft
 from remit.ledger.txn import Txn
+from remit.store.shapes import text_time
 
 logger = logging.getLogger("remit.ledger")
 
@@ -41,6 +42,45 @@ FORK_PATIENCE: Final = 10.0
 
 CLOSE_PATIENCE: Final = 30.0
 """Seconds that closing waits for what is queued."""
+
+
+class _Turn:
+    """The jobs of one batch, one after the other: what they returned, what they raised."""
+
+    __slots__ = ("_batch", "_mark", "_now", "_time", "chain", "done", "failed")
+
+    def __init__(self, batch: Batch, chain: Chain, clock: Callable[[], datetime]) -> None:
+        self._batch = batch
+        self.chain = chain
+        self._mark = chain.mark()
+        self._now = chain.now(clock, batch.newest)
+        self._time = text_time(self._now)
+        self.done: list[tuple[Item, Any]] = []
+        self.failed: list[tuple[Item, BaseException]] = []
+
+    def run(self, item: Item) -> None:
+        """Run one job; what it wrote joins the batch, or, when it raised, is forgotten."""
+        if not item.begin():
+            return
+        batch, chain = self._batch, self.chain
+        mark = chain.mark()
+        txn = Txn(batch, chain, self._now, self._time)
+        try:
+            result = item.job(txn)
+            pending = txn.finish()
+        except BatchFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - the caller's own error goes back to the caller
+            txn.discard()
+            chain.back_to(mark)
+            self.failed.append((item, _of_the_store(error)))
+            return
+        batch.absorb(pending)
+        self.done.append((item, result))
+
+    def undo(self) -> None:
+        """The transaction is gone, and with it every job."""
+        self.chain.back_to(self._mark)
 
 
 class Writer:
@@ -151,31 +191,27 @@ class Writer:
         """One transaction: begin, run the first job and those that wait by now, commit, answer."""
         batch = self._batch
         batch.begin()
-        chain = self._chain
-        if chain is None:
-            chain = self._chain = Chain(self._locks)
-        mark = chain.mark()
-        done: list[tuple[Item, Any]] = []
-        failed: list[tuple[Item, BaseException]] = []
+        turn: _Turn | None = None
         item: Item | None = first
         try:
+            if self._chain is None:
+                self._chain = Chain(self._locks)
+            turn = _Turn(batch, self._chain, self._clock)
             while item is not None:
-                self._run(item, batch, chain, done, failed)
+                turn.run(item)
                 item = self._next(items) if len(items) < limit and batch.written < MAX_BYTES else None
             batch.commit()
-        except BatchFailed:
-            chain.back_to(mark)
-            self._answer([], failed)
-            raise
         except BaseException as error:
-            chain.back_to(mark)
             batch.rollback()
-            self._answer([], failed)
-            raise BatchFailed(
-                EvidenceUnavailable(f"the ledger at {self._database} cannot be written: {error}")
-            ) from error
-        chain.settle()
-        self._answer(done, failed)
+            if turn is not None:
+                turn.undo()
+                self._answer([], turn.failed)
+            if isinstance(error, BatchFailed):
+                raise
+            told = error if isinstance(error, EvidenceUnavailable) else _unavailable(self._database, error)
+            raise BatchFailed(told) from error
+        turn.chain.settle()
+        self._answer(turn.done, turn.failed)
 
     def _next(self, items: list[Item]) -> Item | None:
         try:
@@ -187,33 +223,6 @@ class Writer:
             return None
         items.append(item)
         return item
-
-    def _run(
-        self,
-        item: Item,
-        batch: Batch,
-        chain: Chain,
-        done: list[tuple[Item, Any]],
-        failed: list[tuple[Item, BaseException]],
-    ) -> None:
-        if not item.begin():
-            return
-        mark = chain.mark()
-        txn: Txn | None = None
-        try:
-            txn = Txn(batch, chain, chain.now(self._clock, batch.newest))
-            result = item.job(txn)
-            pending = txn.finish()
-        except BatchFailed:
-            raise
-        except Exception as error:  # noqa: BLE001 - the caller's own error goes back to the caller
-            if txn is not None:
-                txn.discard()
-            chain.back_to(mark)
-            failed.append((item, _of_the_store(error)))
-            return
-        batch.absorb(pending)
-        done.append((item, result))
 
     def _answer(self, done: Sequence[tuple[Item, Any]], failed: Sequence[tuple[Item, BaseException]]) -> None:
         for item, result in done:
@@ -317,6 +326,10 @@ def _log_failure(future: Future[Any]) -> None:
     error = future.exception()
     if error is not None:
         logger.error("what should follow a job whose caller had given up could not be recorded: %s", error)
+
+
+def _unavailable(database: Path, error: BaseException) -> EvidenceUnavailable:
+    return EvidenceUnavailable(f"the ledger at {database} cannot be written: {type(error).__name__}: {error}")
 
 
 def _of_the_store(error: Exception) -> BaseException:
