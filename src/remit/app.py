@@ -313,6 +313,10 @@ class App:
         """Flush, record that the recorder stopped, and let go of the files."""
         _opened.discard(self)
         try:
+            self.gate.settle()
+        except EvidenceUnavailable as error:
+            logger.error("outcomes that are owed could not be recorded: %s", error)
+        try:
             self.ledger.close()
         except EvidenceUnavailable as error:  # every caller has had an answer; only the word "stopped" is missing
             logger.error("the recorder could not record that it stopped: %s", error)

@@ -32,9 +32,9 @@ RESUMABLE: Final[frozenset[str]] = frozenset({"denied", "not_run"})
 class CallRequest:
     """One call as an adapter hands it in. `run(**arguments)` is the tool; nothing else of it is known here.
 
-    `call_id` is the framework's id for the call and `scope` what makes that id unique (a run, step or connection);
-    without both there is no stable identity and every request is a new call. `objection` is an adapter's sentence
-    why what was sent is not what its framework would run; such a call is refused.
+    `call_id` is the framework's id for the call and `scope` what makes that id unique within the session (a run, step
+    or connection). Without `call_id` there is no stable identity and every request is a new call. `objection` is an
+    adapter's sentence why what was sent is not what its framework would run; such a call is refused.
     """
 
     tool: str
@@ -98,11 +98,14 @@ class Ticket:
     tool: str
     spends: tuple[tuple[str, str], ...]
     started: int
+    resumed: bool = False
 
     @classmethod
-    def begin(cls, call_id: str, record_id: str, tool: str, spends: tuple[tuple[str, str], ...]) -> Ticket:
-        """A ticket whose clock starts now (monotonic nanoseconds)."""
-        return cls(call_id, record_id, tool, spends, time.monotonic_ns())
+    def begin(
+        cls, call_id: str, record_id: str, tool: str, spends: tuple[tuple[str, str], ...], *, resumed: bool = False
+    ) -> Ticket:
+        """A ticket whose clock starts now (monotonic nanoseconds). `resumed`: the call goes on, it does not begin."""
+        return cls(call_id, record_id, tool, spends, time.monotonic_ns(), resumed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,8 @@ class _Attempt:
         state = row["state"]
         if state == "running":
             if row["writer"] == self.txn.writer:
+                if self._is_above(call_id):
+                    return self._refusal("call_conflict", "This call runs already, and it is what makes this request.")
                 self._append_replayed(call_id, row, joined=True)
                 return Join(call_id)
             return self._refusal(
@@ -197,6 +199,16 @@ class _Attempt:
                 f"(`remit call resolve {call_id}`).",
             )
         return self._refusal("already_executed", f"This call ran before (it ended {state}); it does not run twice.")
+
+    def _is_above(self, call_id: str) -> bool:
+        """Whether this request comes from the tool body of that call, so that waiting for it would never end."""
+        above = self.parent
+        while above is not None:
+            if above == call_id:
+                return True
+            row = self.txn.get("calls", above)
+            above = row["parent"] if row is not None else None
+        return False
 
     def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
         self.call_id = call_id
@@ -382,9 +394,11 @@ class _Attempt:
         intent = appended.id if resumes is None else resumes["intent_record"]
         self._put_call("running", decision, intent_record=intent, time=appended.time)
         self._touch(appended.id)
-        if self.prepared.identity is not None:
+        if self.prepared.identity is not None or resumes is not None or approval is not None:
             self.running.begin(self.call_id)
-        spends = () if resumes is not None else tuple((each.limit, each.amount) for each in decision.spends)
+        if resumes is not None:
+            return Ticket.begin(self.call_id, intent, self.prepared.tool, (), resumed=True)
+        spends = tuple((each.limit, each.amount) for each in decision.spends)
         return Ticket.begin(self.call_id, intent, self.prepared.tool, spends)
 
     def _touch(self, record_id: str) -> None:
