@@ -133,9 +133,10 @@ class Home:
         """HMAC-SHA-256 under the index key over length-prefixed parts, in hex."""
         if self._index_key is None:
             self._index_key = self._secret(self.path / "index.key")
-        message = b"".join(
-            b"%d:%b" % (len(raw), raw) for raw in (part.encode() if isinstance(part, str) else part for part in parts)
-        )
+        message = b""
+        for part in parts:
+            raw = part.encode() if isinstance(part, str) else part
+            message += b"%d:%b" % (len(raw), raw)
         return hmac.digest(self._index_key, message, "sha256").hex()
 
     def _secret(self, path: Path) -> bytes:

@@ -148,7 +148,7 @@ class Txn:
     def get(self, table: str, key: str) -> Row | None:
         """A row by its key, as this transaction sees it; None when there is none. Changing the dict changes nothing."""
         changed = self._own.rows.get((table, key))
-        row = changed.row if changed is not None else self._batch.row(table, key)
+        row = self._batch.look(changed, key) if changed is not None else self._batch.row(table, key)
         return dict(row) if row is not None else None
 
     def put(self, table: str, key: str, /, **values: Any) -> None:
@@ -157,13 +157,12 @@ class Txn:
         changed = self._own.rows.get(place)
         if changed is None:
             shape = shape_of(table)
-            found = self._batch.row(table, key)
+            known = self._batch.knows(place) or not shape.whole(values)
+            found = self._batch.row(table, key) if known else None
             row = {**shape.blank, shape.key: key} if found is None else dict(found)
-            changed = Changed(shape, row, found is None)
-            self._own.rows[place] = changed
+            changed = self._own.rows[place] = Changed(shape, row, fresh=found is None, known=known)
         changed.shape.check(values)
-        changed.row.update(changed.shape.normal(values))
-        changed.columns.update(values)
+        changed.set(changed.shape.normal(values))
 
     def rows(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query that sees what this transaction has written. Slow: it writes everything out first."""
@@ -172,7 +171,7 @@ class Txn:
             if not self._saved:
                 self._batch.save()
                 self._saved = True
-            self._own.flush(self._batch.cursor)
+            self._batch.write_out(self._own)
         return self._batch.query(select)
 
     # -- the end, called by the batch

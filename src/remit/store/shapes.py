@@ -40,6 +40,7 @@ class Shape:
         (self.key,) = (column.name for column in table.primary_key.columns)
         self.blank: Row = dict.fromkeys(self.columns)
         self._known = frozenset(self.columns)
+        self._required = frozenset(c.name for c in table.columns if not c.nullable and not c.primary_key)
         self._json = frozenset(c.name for c in table.columns if isinstance(c.type, JSON))
         self._bool = frozenset(c.name for c in table.columns if isinstance(c.type, Boolean))
         self.load = _compiled(select(table).where(table.c[self.key] == bindparam("wanted")))
@@ -51,6 +52,10 @@ class Shape:
         if not self._known >= values.keys() or self.key in values:
             odd = sorted((values.keys() - self._known) | (values.keys() & {self.key}))
             raise UsageError(f"table {self.name} has no column {', '.join(odd)} to put a value into")
+
+    def whole(self, values: Mapping[str, Any]) -> bool:
+        """Whether these values are enough for a row of their own."""
+        return values.keys() >= self._required
 
     def loaded(self, stored: Sequence[Any]) -> Row:
         """A row as it was put."""
@@ -84,6 +89,11 @@ class Shape:
             found = self._inserts[rows] = f"{head} VALUES {', '.join([places] * rows)}"
         return found
 
+    def upsert(self, names: tuple[str, ...]) -> str:
+        """What makes an INSERT change these columns of a row that is there already."""
+        columns = ", ".join(f'"{name}" = excluded."{name}"' for name in names)
+        return f' ON CONFLICT ("{self.key}") DO UPDATE SET {columns}'
+
     def update(self, names: tuple[str, ...]) -> str:
         """UPDATE of these columns of one row, whose key is the last parameter."""
         found = self._updates.get(names)
@@ -96,15 +106,17 @@ class Shape:
         return found
 
 
-def insert_all(execute: Callable[[str, Sequence[Any]], Any], shape: Shape, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, as few statements as the sizes in `CHUNKS` make of them."""
+def insert_all(
+    execute: Callable[[str, Sequence[Any]], Any], shape: Shape, rows: Sequence[Sequence[Any]], conflict: str = ""
+) -> None:
+    """Insert rows, in as few statements as the sizes in `CHUNKS` make of them. `conflict`: see `Shape.upsert`."""
     at, left = 0, len(rows)
     for size in CHUNKS:
         while left >= size:
             if size == 1:
-                execute(shape.insert(1), rows[at])
+                execute(shape.insert(1) + conflict, rows[at])
             else:
-                execute(shape.insert(size), [value for row in rows[at : at + size] for value in row])
+                execute(shape.insert(size) + conflict, [value for row in rows[at : at + size] for value in row])
             at += size
             left -= size
 
