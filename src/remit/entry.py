@@ -118,11 +118,9 @@ class _Attempt:
             facts = self._without_own(facts, self.resumes)
             decision = settle(session.chain, prepared.matched, facts)
         if decision.effect == "ask" and self.approval is None:
-            self.approval = approvals.usable(txn, session.id, prepared.content, self.request.approval_id)
+            self._find_approval()
         if self.approval is None and self.request.approval_id is not None:
-            return self._deny(
-                self._refusal("approval_mismatch", "The approval does not cover this call, or it was used."), facts
-            )
+            return self._deny(self._not_approved(self.request.approval_id), facts)
         if self.approval is not None and decision.effect == "ask":
             facts = replace(facts, approved_rules=frozenset({self.approval["rule"]}))
             decision = settle(session.chain, prepared.matched, facts)
@@ -153,7 +151,7 @@ class _Attempt:
         while (row := txn.get("calls", call_id)) is not None:
             if row["content"] != prepared.content:
                 return self._refusal("call_conflict", "The same call id came before with other content.")
-            if row["state"] not in free:
+            if row["state"] not in free and not self._asked_in_vain(row):
                 return self._met(call_id, row)
             attempt += 1
             call_id = f"{prepared.identity}.{attempt}"
@@ -162,6 +160,9 @@ class _Attempt:
 
     def _without_own(self, facts: Facts, resumes: Mapping[str, Any]) -> Facts:
         """A call that goes on has spent its share already: what it took does not count against it once more."""
+        used = self.txn.get("approvals", resumes["approval_id"]) if resumes["approval_id"] is not None else None
+        if used is not None and used["state"] == "used":  # what a person approved goes on; it is not asked about again
+            facts = replace(facts, approved_rules=frozenset({used["rule"]}))
         alone = settle(self.session.chain, self.prepared.matched, replace(facts, counters={}))
         if alone.clause != resumes["clause"]:
             return facts
@@ -214,15 +215,38 @@ class _Attempt:
         self.call_id = call_id
         approval = self.txn.get("approvals", row["approval_id"])
         assert approval is not None
-        if approvals.lapse(self.deployment, self.txn, approval):
-            self.call_id = new_id("c")
-            return None
         if approval["state"] == "approved":
             self.approval = approval
             return None
         if approval["state"] == "requested":
             return Refused(approvals.still_waiting(approval), call_id, approval["id"])
         return self._refusal("approval_refused", "A person refused exactly this call.")
+
+    def _asked_in_vain(self, row: Mapping[str, Any]) -> bool:
+        """Whether an earlier attempt asked and got no answer in time, or its answer let another call run."""
+        if row["state"] != "ask":
+            return False
+        approval = self.txn.get("approvals", row["approval_id"])
+        assert approval is not None
+        return approvals.lapse(self.deployment, self.txn, approval) or approval["state"] in ("lapsed", "used")
+
+    def _find_approval(self) -> None:
+        """An approval of exactly this call. A request without an identity of its own goes on as the one that asked."""
+        self.approval = approvals.usable(self.txn, self.session.id, self.prepared.content, self.request.approval_id)
+        if self.approval is None or self.prepared.identity is not None:
+            return
+        asked = self.txn.get("calls", self.approval["call_id"])
+        if asked is not None and asked["state"] == "ask":
+            self.call_id = asked["id"]
+
+    def _not_approved(self, approval_id: str) -> Decision:
+        row = self.txn.get("approvals", approval_id)
+        if row is not None and row["session_id"] == self.session.id:
+            if approvals.lapse(self.deployment, self.txn, row) or row["state"] == "lapsed":
+                return self._refusal("approval_expired", "The approval lapsed before it was used.")
+            if row["state"] == "used":
+                return self._refusal("already_executed", "This approval was used; it lets one call run, once.")
+        return self._refusal("approval_mismatch", "The approval does not cover this call.")
 
     def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
         self.txn.append(
@@ -392,7 +416,8 @@ class _Attempt:
         if approval is not None:
             approvals.use(self.deployment, txn, approval, call_id=self.call_id, intent=appended.id)
         intent = appended.id if resumes is None else resumes["intent_record"]
-        self._put_call("running", decision, intent_record=intent, time=appended.time)
+        more = {"approval_id": approval["id"]} if approval is not None else {}
+        self._put_call("running", decision, intent_record=intent, time=appended.time, **more)
         self._touch(appended.id)
         if self.prepared.identity is not None or resumes is not None or approval is not None:
             self.running.begin(self.call_id)

@@ -362,10 +362,15 @@ class Session:
                 CURRENT.reset(token)
 
     def _waits(self) -> bool:
+        """Whether a question is open, or an approval unused, whose time has not passed."""
         pending = select(col(ApprovalRow.id)).where(
             col(ApprovalRow.session_id) == self._id, col(ApprovalRow.state).in_(("requested", "approved"))
         )
-        return bool(self._app.deployment.ledger.run(lambda txn: txn.rows(pending.limit(1))))
+
+        def waits(txn: Txn) -> bool:
+            return bool(txn.rows(pending.where(col(ApprovalRow.expires) > show_moment(txn.now)).limit(1)))
+
+        return self._app.deployment.ledger.run(waits)
 
     # -- closing
 

@@ -221,7 +221,8 @@ class InterruptingClaim(dict[str, Any]):
 class TestInterrupt:
     """Ctrl-C at the worst moments."""
 
-    @pytest.mark.requirement("I2", "I7")
+    @pytest.mark.requirement("I2")
+    @pytest.mark.requirement("I7")
     def test_between_intent_and_tool_takes_the_intent_back(self, tmp_path: Path, tool: Tool) -> None:
         """The intent becomes durable after its caller gave up: it is `not_run`, and its limit is given back."""
         claimed = InterruptingClaim()
