@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from remit.errors import RemitError, UsageError
 from remit.ids import new_id
@@ -24,7 +24,7 @@ from remit.ledger.records import RECORD_TYPES, Draft, require_id
 from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
 from remit.ledger.writer import Writer
-from remit.store.engine import database_path, reading_engine, writing_engine
+from remit.store.engine import database_path, writing_engine
 from remit.store.migrate import REVISION, revision_of, upgrade
 from remit.store.tables import WriterRow
 
@@ -299,14 +299,14 @@ def _home(url: str, home: Path | None) -> Home:
 def _require_no_records(database: Path) -> None:
     if not database.exists():
         return
-    with reading_engine(database).connect() as connection:
+    with _looking(database) as connection:
         if revision_of(connection) and connection.execute(text("SELECT count(*) FROM record")).scalar():
             raise UsageError(f"{database} holds records of a ledger whose pin is missing; restore its home instead")
 
 
 def _require_schema(database: Path, home: Home, *, migrate: bool) -> None:
     """Migrate a database that an earlier version wrote; refuse one that a later version did."""
-    with reading_engine(database).connect() as connection:
+    with _looking(database) as connection:
         found = revision_of(connection)
     if found == REVISION:
         return
@@ -315,6 +315,16 @@ def _require_schema(database: Path, home: Home, *, migrate: bool) -> None:
     if not migrate:
         raise UsageError(f"{database} is at schema {found}, older than {REVISION}: open it once for writing")
     _migrate(database, home, create=False)
+
+
+@contextlib.contextmanager
+def _looking(database: Path) -> Iterator[Connection]:
+    reader = Reader(database, None)
+    try:
+        with reader.connection() as connection:
+            yield connection
+    finally:
+        reader.close()
 
 
 def _migrate(database: Path, home: Home, *, create: bool) -> None:

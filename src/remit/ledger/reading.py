@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import UsageError, VerificationError
 from remit.ledger.payload import Sealer
+from remit.ledger.records import parse_leaf
 from remit.store.engine import reading_engine
 from remit.store.tables import Base
 
@@ -45,9 +45,9 @@ class Record:
 
     @property
     def leaf(self) -> Mapping[str, Any]:
-        """The whole leaf, parsed."""
+        """The whole leaf, parsed. Raises `VerificationError` when it has not the shape of its type."""
         if self._parsed is None:
-            self._parsed = orjson.loads(self.body)
+            self._parsed = parse_leaf(self.body, self.index)
         return self._parsed
 
     @property
