@@ -151,6 +151,8 @@ class _Attempt:
         while (row := txn.get("calls", call_id)) is not None:
             if row["content"] != prepared.content:
                 return self._refusal("call_conflict", "The same call id came before with other content.")
+            if row["state"] == "running" and row["writer"] != txn.writer and self._writer_is_gone(row):
+                row = {**row, "state": "unknown"}
             if row["state"] not in free and not self._asked_in_vain(row):
                 return self._met(call_id, row)
             attempt += 1
@@ -200,6 +202,11 @@ class _Attempt:
                 f"(`remit call resolve {call_id}`).",
             )
         return self._refusal("already_executed", f"This call ran before (it ended {state}); it does not run twice.")
+
+    def _writer_is_gone(self, row: Mapping[str, Any]) -> bool:
+        from remit.recovery import recover_writer_of  # recovery needs sessions, and sessions this module
+
+        return recover_writer_of(self.deployment, self.txn, row)
 
     def _is_above(self, call_id: str) -> bool:
         """Whether this request comes from the tool body of that call, so that waiting for it would never end."""

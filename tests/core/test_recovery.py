@@ -195,3 +195,39 @@ class TestNoRecordNoCall:
             app.session(grant.id).open().call("kb.search", {"query": "a"}, run=tool)
 
         assert tool.calls == []
+
+
+@pytest.mark.requirement("I7")
+def test_call_of_a_process_that_died_meanwhile_is_unknown_to_one_that_lives_on(tmp_path: Path, tool: Tool) -> None:
+    """A server that has recovered once does not say for ever that the call runs in another process."""
+    with temporary(tmp_path) as app:
+        grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+        with app.session(grant.id, key="shared") as session:
+            _die(app.url, grant.id, tmp_path / "ran")
+            with pytest.raises(remit.Denied) as caught:
+                session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1")
+        [outcome] = data(app, "call.outcome")
+        app.resolve(outcome["call"], "not_run", reason="the index log shows nothing", credential="user:bob@acme.com")
+        with app.session(grant.id, key="shared") as session:
+            assert session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1") == "done"
+        app.verify()
+
+        assert outcome["status"] == "unknown"
+        assert "remit call resolve" in caught.value.reason
+        assert types(app).count("recorder.gap") == 1
+
+
+@pytest.mark.requirement("I7")
+def test_call_that_ran_while_its_recorder_stopped_becomes_unknown(tmp_path: Path) -> None:
+    """A writer that stopped in good order can leave an intent too: the tool outlived the app."""
+    app = remit.open(f"sqlite:///{tmp_path / 'remit.db'}", development=True)
+    grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+    session = app.session(grant, key="shared")
+    with pytest.raises(remit.EvidenceUnavailable):
+        session.call("kb.search", {"query": "a"}, run=lambda query: app.close())
+
+    with temporary(tmp_path) as reopened:
+        with reopened.session(grant.id, key="shared"):
+            pass
+        reopened.verify()
+        assert [outcome["status"] for outcome in data(reopened, "call.outcome")] == ["unknown"]
