@@ -6,6 +6,7 @@ here is a personal Ed25519 key; tokens and OIDC come behind the same types (`Ide
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import re
@@ -162,7 +163,20 @@ def check_agent(agent: str) -> str:
 
 def process_workload() -> str:
     """What this process is, when nobody says better: claimed, never proof."""
-    return f"process:{getpass.getuser()}@{os.uname().nodename}/{os.getpid()}"
+    return _workload_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=4)
+def _workload_of(process: int) -> str:
+    return f"process:{_login()}@{os.uname().nodename}/{process}"
+
+
+def _login() -> str:
+    """The login name, or the numeric user id where the system has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 class Authenticator:
@@ -230,5 +244,5 @@ class Authenticator:
                 f"{act} needs a credential that proves who asks, but {given} was given; pass "
                 "credential=remit.Credential.load(PERSON, KEY_FILE), or open with development=True to accept claims"
             )
-        subject = subject_of(credential) if credential is not None else f"user:{getpass.getuser()}"
+        subject = subject_of(credential) if credential is not None else f"user:{_login()}"
         return Identity(subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject))

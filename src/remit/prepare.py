@@ -110,15 +110,28 @@ def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[va
     """
     plain = dict(arguments)
     opaque = known.opaque if known is not None else frozenset()
-    encoded = values.Encoded(values.encode_arguments(plain, opaque=opaque))
-    if not opaque and values.is_plain(plain):
-        return encoded, values.copy_plain(plain)
+    snapshot = _copy_plain(plain) if not opaque else None
+    if snapshot is not None:
+        return values.Encoded(values.encode_arguments(snapshot)), snapshot
+    values.encode_arguments(plain, opaque=opaque)  # what evidence cannot hold is refused for what it is
     try:
-        return encoded, copy.deepcopy(plain)
+        snapshot = copy.deepcopy(plain)
+        # The copy is what is recorded, because it is what runs: a value may copy itself into something else.
+        return values.Encoded(values.encode_arguments(snapshot, opaque=opaque)), snapshot
+    except Unrepresentable:
+        raise
     except Exception as error:
         raise Unrepresentable(
             f"the arguments cannot be copied ({type(error).__name__}): what is decided on could change before it runs"
         ) from error
+
+
+def _copy_plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """A copy of arguments that are plain JSON values; None when they are not, or are too deep to tell."""
+    try:
+        return values.copy_plain(arguments) if values.is_plain(arguments) else None
+    except RecursionError:
+        return None
 
 
 def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> tuple[CallView, Failure | None]:

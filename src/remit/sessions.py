@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
     from remit.app import App
     from remit.ledger import Txn
     from remit.resources.definitions import ToolDefinition
+
+
+class _Opened(NamedTuple):
+    """What opening came to. `writer` is set where the session began, so that this writer need not join it."""
+
+    id: str
+    row: Mapping[str, Any]
+    chain: tuple[CompiledGrant, ...]
+    writer: str | None = None
 
 
 class Session:
@@ -59,6 +69,7 @@ class Session:
         self._claimed_workload = workload
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
+        self._opening = threading.RLock()
         self._suspended_noted = False
         self._opened = False
         self._row: Mapping[str, Any] = {}
@@ -98,9 +109,8 @@ class Session:
 
     @property
     def workload(self) -> str:
-        """The process that acts, as it says of itself."""
-        self.open()
-        return str(self._row["workload"])
+        """The process that acts here, as it says of itself: each process that joins a session is its own workload."""
+        return self._claimed_workload or process_workload()
 
     def __repr__(self) -> str:
         return f"Session({self._id or 'not opened'}, key={self._key!r})"
@@ -116,15 +126,23 @@ class Session:
         asked for, and later requests get the stored result. The other options: `CallOptions`. Raises `Denied`,
         `ApprovalRequired`, `EvidenceUnavailable`, or what `run` raised.
         """
-        return self._app.gate.call(self.open(), CallRequest(tool, arguments, run, **options))
+        return self._app.gate.call(self._ready(tool, arguments), CallRequest(tool, arguments, run, **options))
 
     async def acall(
         self, tool: str, arguments: Mapping[str, Any], run: Callable[..., Any], **options: Unpack[CallOptions]
     ) -> Any:
         """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
         if not self._opened:
-            await asyncio.to_thread(self.open)
+            await asyncio.to_thread(self._ready, tool, arguments)
         return await self._app.gate.acall(self, CallRequest(tool, arguments, run, **options))
+
+    def _ready(self, tool: str, arguments: Mapping[str, Any]) -> Self:
+        """Open for a call. Where the grant does not allow that, the refusal of the call is on record all the same."""
+        try:
+            return self.open()
+        except Denied as denied:
+            self._app.record_no_grant(tool, arguments, denied)
+            raise
 
     def explain(self, tool: str, arguments: Mapping[str, Any], *, definition: ToolDefinition | None = None) -> Decision:
         """What `call` would decide now. Decides, runs and records nothing."""
@@ -177,27 +195,32 @@ class Session:
     def open(self) -> Self:
         """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
         if not self._opened:
-            self._app.recover()
-            self._app.deployment.ledger.run(self._open)
-            self._opened = True
-            if self._first_context:
-                self.context(**self._first_context)
+            with self._opening:  # two threads that use a session first open one, not two
+                if not self._opened:
+                    self._app.recover()
+                    self._take(self._app.deployment.ledger.run(self._open))
+                    if self._first_context:
+                        self.context(**self._first_context)
         return self
 
-    def _open(self, txn: Txn) -> None:
-        deployment = self._app.deployment
+    def _take(self, opened: _Opened) -> None:
+        """Remember what is durable now: a transaction that failed has opened nothing."""
+        self._id, self._row, self.chain = opened.id, opened.row, opened.chain
+        if opened.writer is not None:
+            self._writers.add(opened.writer)
+        self._opened = True
+
+    def _open(self, txn: Txn) -> _Opened:
         row = self._existing(txn)
         if row is None:
             assert self._wanted_grant is not None
-            self._begin(txn, self._wanted_grant)
-            return
+            return self._begin(txn, self._wanted_grant)
         if self._wanted_grant is not None and row["grant_id"] != self._wanted_grant:
             raise UsageError(
                 f"session key {self._key!r} belongs to grant {row['grant_id']}, not to {self._wanted_grant}; "
                 "one session runs under one grant"
             )
-        self.chain = deployment.chain(txn, row["grant_id"])
-        self._id, self._row = row["id"], row
+        return _Opened(row["id"], row, self._app.deployment.chain(txn, row["grant_id"]))
 
     def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
         if self._id is not None:
@@ -209,19 +232,23 @@ class Session:
             return None
         for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == self._key)):
             row = txn.get("sessions", found)
-            if row is not None and row["state"] != "closed":
+            if row is None or row["state"] == "closed":
+                continue
+            over = _over(txn, row)
+            if over is None:
                 return row
+            close_session(self._app, txn, found, over)  # the key is free again
         return None
 
-    def _begin(self, txn: Txn, grant_id: str) -> None:
+    def _begin(self, txn: Txn, grant_id: str) -> _Opened:
         deployment = self._app.deployment
         deployment.record_configuration(txn)
-        self.chain = deployment.chain(txn, grant_id)
-        acting = self.chain[-1].terms
-        self._refuse_unusable(txn)
+        chain = deployment.chain(txn, grant_id)
+        acting = chain[-1].terms
+        _refuse_unusable(txn, chain)
         session_id = new_id("s")
-        workload = self._claimed_workload or process_workload()
-        ends = min(link.terms.expires for link in self.chain)
+        workload = self.workload
+        ends = min(link.terms.expires for link in chain)
         row = {
             "grant_id": acting.id,
             "session_key": self._key,
@@ -241,7 +268,7 @@ class Session:
                 data={
                     "grant": acting.id,
                     "version": acting.version,
-                    "chain": [link.digest for link in self.chain],
+                    "chain": [link.digest for link in chain],
                     "principal": acting.principal,
                     "agent": acting.agent,
                     "workload": {"id": workload, "authenticated": False, "method": "claimed"},
@@ -254,29 +281,7 @@ class Session:
             )
         )
         txn.put("sessions", session_id, **row)
-        self._writers.add(txn.writer)
-        self._id, self._row = session_id, row
-
-    def _refuse_unusable(self, txn: Txn) -> None:
-        for link in self.chain:
-            terms = link.terms
-            row = txn.get("grants", terms.id)
-            if row is None or row["state"] != "active":
-                raise Denied(f"Grant {terms.id} was revoked.", code="grant_revoked", rule=terms.id)
-            if txn.now >= terms.expires:
-                raise Denied(
-                    f"Grant {terms.id} ended at {terms.expires.isoformat()}; ask for a new one.",
-                    code="grant_expired",
-                    rule=terms.id,
-                    remedy=Remedy("request_grant"),
-                )
-            if txn.now < terms.not_before:
-                raise Denied(
-                    f"Grant {terms.id} begins at {terms.not_before.isoformat()}.",
-                    code="not_yet_valid",
-                    rule=terms.id,
-                    remedy=Remedy("retry_after"),
-                )
+        return _Opened(session_id, row, chain, txn.writer)
 
     def note_call(self, txn: Txn) -> None:
         """Called inside the transaction of each call: closes the session when it was idle too long."""
@@ -284,8 +289,7 @@ class Session:
         row = txn.get("sessions", self._id)
         if row is None or row["state"] != "open" or row["idle_seconds"] is None:
             return
-        last = datetime.fromisoformat(row["last_call"] or row["opened"])
-        if txn.now - last > timedelta(seconds=row["idle_seconds"]):
+        if _idle_too_long(txn, row):
             close_session(self._app, txn, self._id, "idle")
         else:
             txn.put("sessions", self._id, last_call=show_moment(txn.now))
@@ -302,7 +306,7 @@ class Session:
                 deployment.ledger.draft(
                     "session.joined",
                     session=self._id,
-                    data={"workload": {"id": process_workload(), "authenticated": False, "method": "claimed"}},
+                    data={"workload": {"id": self.workload, "authenticated": False, "method": "claimed"}},
                 )
             )
             deployment.joined.add(marker)
@@ -324,10 +328,20 @@ class Session:
             )
         return CURRENT.set(self)
 
+    def _leave_current(self) -> None:
+        """Undo one entering: of this context where there is one, for several threads or tasks may be inside."""
+        with self._opening:
+            for place in reversed(range(len(self._tokens))):
+                with contextlib.suppress(ValueError):
+                    CURRENT.reset(self._tokens[place])
+                    del self._tokens[place]
+                    return
+            self._tokens.pop()  # left in another context than it was entered in, as a closed generator is
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        CURRENT.reset(self._tokens.pop())
+        self._leave_current()
         if not self._tokens and self._key is None and not self._waits():
             self.close("block ended" if error is None else f"block left by {type(error).__name__}")
 
@@ -340,7 +354,7 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        CURRENT.reset(self._tokens.pop())
+        self._leave_current()
         if self._tokens or self._key is not None:
             return
         reason = "block ended" if error is None else f"block left by {type(error).__name__}"
@@ -376,7 +390,8 @@ class Session:
 
     def close(self, reason: str = "closed") -> None:
         """End the session: no call is permitted after this record. Closing twice changes nothing."""
-        self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, self.id, reason))
+        session_id = self.id
+        self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, session_id, reason))
 
     def note_suspended(self) -> bool:
         """Whether this process has recorded a refusal by suspension already (and notes that it has now)."""
@@ -386,6 +401,43 @@ class Session:
     def forget_suspension(self) -> None:
         """The session was resumed: the next suspension is recorded again."""
         self._suspended_noted = False
+
+
+def _refuse_unusable(txn: Txn, chain: tuple[CompiledGrant, ...]) -> None:
+    """Raises `Denied` when a grant of the chain was revoked, has ended, or has not begun."""
+    for link in chain:
+        terms = link.terms
+        row = txn.get("grants", terms.id)
+        if row is None or row["state"] != "active":
+            raise Denied(f"Grant {terms.id} was revoked.", code="grant_revoked", rule=terms.id)
+        if txn.now >= terms.expires:
+            raise Denied(
+                f"Grant {terms.id} ended at {terms.expires.isoformat()}; ask for a new one.",
+                code="grant_expired",
+                rule=terms.id,
+                remedy=Remedy("request_grant"),
+            )
+        if txn.now < terms.not_before:
+            raise Denied(
+                f"Grant {terms.id} begins at {terms.not_before.isoformat()}.",
+                code="not_yet_valid",
+                rule=terms.id,
+                remedy=Remedy("retry_after"),
+            )
+
+
+def _over(txn: Txn, row: Mapping[str, Any]) -> str | None:
+    """Why a session that is not closed yet has come to its end; None while it has not."""
+    if row["ends"] is not None and row["ends"] <= show_moment(txn.now):
+        return "grant ended"
+    return "idle" if _idle_too_long(txn, row) else None
+
+
+def _idle_too_long(txn: Txn, row: Mapping[str, Any]) -> bool:
+    if row["idle_seconds"] is None:
+        return False
+    last = datetime.fromisoformat(row["last_call"] or row["opened"])
+    return txn.now - last > timedelta(seconds=row["idle_seconds"])
 
 
 def close_session(app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None) -> None:
