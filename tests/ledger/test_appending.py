@@ -341,6 +341,7 @@ def test_a_closed_ledger_takes_nothing(place: Place) -> None:
     with pytest.raises(UsageError, match="closed"):
         append(ledger)
     ledger.close()
+    assert {path.name for path in place.database.parent.iterdir()} == {place.database.name, place.home.name}
     with place.open(writer=False) as reader:
         assert [record.type for record in reader.records()][-1] == "recorder.stopped"
         assert reader.dead_writers() == []

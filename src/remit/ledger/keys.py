@@ -171,6 +171,7 @@ class Home:
         """Remember a later head. An earlier one, or a home that cannot be written, changes nothing."""
         if size <= self.pin().size or not os.access(self.path, os.W_OK):
             return
+        files.make_folder(self.locks)
         with files.locked(self.locks / "pin.lock"):
             pin = self.pin()
             if size > pin.size:

@@ -95,6 +95,8 @@ class Ledger:
             raise UsageError(f"no ledger at {database}; `remit init` makes one")
         pin = place.pin()
         check_pin(database, pin)
+        if writer:
+            files.make_folder(place.locks)
         _require_schema(database, place, migrate=writer)
         return Ledger(database, place, pin, writer=writer, clock=clock)
 
@@ -237,10 +239,10 @@ class Ledger:
     def close(self) -> None:
         """Commit what is queued, record that the recorder stopped, remember the head outside the database."""
         _open_ledgers.discard(self)
+        self._reader.close()  # first, so that the writer's connection is the last one and puts everything in one file
         if self._writer is not None:
             self._writer.close()
             self._home.advance_pin(*self._writer.head)
-        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -257,15 +259,15 @@ class Ledger:
 
     def before_fork(self) -> None:
         """Close the database before the process forks."""
+        self._reader.before_fork()
         if self._writer is not None:
             self._writer.before_fork()
-        self._reader.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._reader.after_fork_in_parent()
         if self._writer is not None:
             self._writer.after_fork_in_parent()
+        self._reader.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """Become a new writer."""
