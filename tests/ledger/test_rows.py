@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def run_batch(ledger: Ledger, model: dict[str, dict[str, Any]], work: list[Any])
 
     held = ledger.submit(hold)
     assert entered.wait(10)
-    futures = [ledger.submit(lambda txn, s=steps, f=fails: job(txn, s, f)) for steps, fails in work]
+    futures = [ledger.submit(partial(job, steps=steps, fails=fails)) for steps, fails in work]
     release.set()
     held.result()
     for future, (_, fails) in zip(futures, work, strict=True):
