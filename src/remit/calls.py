@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -91,7 +92,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A call that may run now: its intent is durable."""
+    """A call that may run now: its intent is durable. `process` is the one that it may run in."""
 
     call_id: str
     record_id: str
@@ -99,6 +100,7 @@ class Ticket:
     spends: tuple[tuple[str, str], ...]
     started: int
     resumed: bool = False
+    process: int = field(default_factory=os.getpid)
 
     @classmethod
     def begin(

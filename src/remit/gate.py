@@ -29,7 +29,7 @@ from remit import entry, prepare
 from remit.calls import CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, Remedy, UsageError
 from remit.ledger import values
-from remit.outcomes import Outcomes, read_exception, read_result
+from remit.outcomes import Outcomes, error_text, read_exception, read_result
 from remit.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ T = TypeVar("T")
 
 current_call: contextvars.ContextVar[str | None] = contextvars.ContextVar("remit_current_call", default=None)
 """The call whose tool body is running here: calls that it makes name it as their parent."""
-
-GAVE_UP: Final = "its caller gave up before it began"
 
 MAX_PASSES: Final = 3
 """Times that a re-entry looks again at a call that ended while it looked."""
@@ -78,10 +76,11 @@ class Gate:
         passes = 0
         while True:
             self._outcomes.settle(session.id)
-            with self._entering(session, request, prepared) as (job, late):
-                found = self._ledger.run(job, late=late)  # (3) reserve, (4) intent
-            if isinstance(found, Ticket):
-                return self._run(session, request, prepared, found, loop)  # (5) run, (6) outcome
+            with self._entering(session, request, prepared) as attempt:
+                found = self._ledger.run(attempt.enter, late=attempt.late)  # (3) reserve, (4) intent
+                if isinstance(found, Ticket):
+                    attempt.begun = True
+                    return self._run(session, request, prepared, found, loop)  # (5) run, (6) outcome
             if isinstance(found, Join):
                 running = self._joined(found, passes := passes + 1)
                 if running is None or (result := running.result()) is _AGAIN:
@@ -99,14 +98,16 @@ class Gate:
         while True:
             if self._outcomes.owes(session.id):
                 await asyncio.to_thread(self._outcomes.settle, session.id)
-            with self._entering(session, request, prepared) as (job, late):
-                found, stopped = await _durable(self._ledger.submit(job, late=late))  # (3) reserve, (4) intent
-            if isinstance(found, Ticket):
-                if stopped is not None:
-                    status: Status = "pending" if found.resumed else "not_run"
-                    await self._finish_async(session, found, status, detail="cancelled before it began")
-                    raise stopped
-                return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
+            with self._entering(session, request, prepared) as attempt:
+                entering = self._ledger.submit(attempt.enter, late=attempt.late)
+                found, stopped = await _durable(entering)  # (3) reserve, (4) intent
+                if isinstance(found, Ticket):
+                    attempt.begun = True
+                    if stopped is not None:
+                        status: Status = "pending" if found.resumed else "not_run"
+                        await self._finish_async(session, found, status, detail="cancelled before it began")
+                        raise stopped
+                    return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
             if stopped is not None:
                 raise stopped
             if isinstance(found, Join):
@@ -122,36 +123,32 @@ class Gate:
         return self._ledger.run(lambda txn: entry.decide_now(self._deployment, txn, session, prepared))
 
     @contextlib.contextmanager
-    def _entering(
-        self, session: Session, request: CallRequest, prepared: Prepared
-    ) -> Iterator[tuple[Callable[[Txn], Entry], Callable[[Txn, Entry], None]]]:
-        """(the job of steps (3) and (4), what follows when it becomes durable after this caller has given up).
+    def _entering(self, session: Session, request: CallRequest, prepared: Prepared) -> Iterator[_Attempt]:
+        """One attempt at steps (3) to (6). Whoever is thrown out of it leaves no call open.
 
-        Whoever leaves this block with an error will not run the tool: an intent that became, or yet becomes, durable
-        is taken back.
+        An intent whose tool was not entered is taken back, also one that becomes durable only later; a call that was
+        stopped at a moment when nobody wrote its outcome is `cancelled`.
         """
         job = entry.job(self._deployment, self.running, session, request, prepared, parent=current_call.get())
-        made: list[Ticket] = []
-
-        def enter(txn: Txn) -> Entry:
-            made.clear()
-            found = job(txn)
-            if isinstance(found, Ticket):
-                made.append(found)
-            return found
-
-        def late(txn: Txn, found: Entry) -> None:
-            if isinstance(found, Ticket):
-                self._outcomes.never_ran(session.id, found, GAVE_UP)(txn)
-                self.running.end(found.call_id, result=_AGAIN)
-
+        attempt = _Attempt(self, session.id, job)
         try:
-            yield enter, late
-        except BaseException:
-            for ticket in made:
-                self._outcomes.owe(session.id, self._outcomes.never_ran(session.id, ticket, GAVE_UP))
+            yield attempt
+        except BaseException as error:
+            ticket = attempt.ticket
+            if ticket is not None and not attempt.begun:
+                self._outcomes.owe(session.id, self._outcomes.taken_back(session.id, ticket))
                 self.running.end(ticket.call_id, result=_AGAIN)
+            elif ticket is not None and not isinstance(error, Exception | asyncio.CancelledError):
+                left = self._outcomes.if_open(session.id, ticket, "cancelled", error_text(error))
+                self._outcomes.owe(session.id, left)
+                self._end_running(ticket, "was stopped where it ran first")
             raise
+
+    def take_back(self, txn: Txn, session_id: str, found: Entry) -> None:
+        """An intent became durable after its caller had given up on it."""
+        if isinstance(found, Ticket):
+            self._outcomes.taken_back(session_id, found)(txn)
+            self.running.end(found.call_id, result=_AGAIN)
 
     def _joined(self, found: Join, passes: int) -> Future[Any] | None:
         """The result to come of a call that runs here; None when it has just ended, so that it is worth a new look."""
@@ -348,6 +345,29 @@ class Gate:
     def settle(self) -> None:
         """Write every outcome that is still owed. Raises `EvidenceUnavailable` when that cannot be done."""
         self._outcomes.settle_all()
+
+
+class _Attempt:
+    """What one attempt has come to so far, for whoever has to clean up after it."""
+
+    __slots__ = ("_gate", "_job", "_session_id", "begun", "ticket")
+
+    def __init__(self, gate: Gate, session_id: str, job: Callable[[Txn], Entry]) -> None:
+        self._gate = gate
+        self._session_id = session_id
+        self._job = job
+        self.ticket: Ticket | None = None
+        self.begun = False
+
+    def enter(self, txn: Txn) -> Entry:
+        """The transaction of steps (3) and (4)."""
+        found = self._job(txn)
+        self.ticket = found if isinstance(found, Ticket) else None
+        return found
+
+    def late(self, txn: Txn, found: Entry) -> None:
+        """Follows when that transaction becomes durable although its caller has given up."""
+        self._gate.take_back(txn, self._session_id, found)
 
 
 def _is_async(run: Callable[..., Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -103,6 +104,8 @@ class Outcomes:
         draft = self._draft(session_id, data, private)
 
         def append(txn: Txn) -> None:
+            if ticket.process != os.getpid():
+                return  # the tool forked and came back twice: the outcome is its own process's to write
             row = txn.get("calls", ticket.call_id)
             if row is not None and row["outcome_record"] == draft.id:
                 return  # it had become durable after all: nothing is given back twice
@@ -131,16 +134,20 @@ class Outcomes:
             data["result"] = {"kept": False, "why": error.code}
             return ledger.draft("call.outcome", session=session_id, data=data)
 
-    def never_ran(self, session_id: str, ticket: Ticket, why: str) -> Callable[[Txn], None]:
-        """Take back an intent whose tool was not entered, unless something else has become of the call since."""
+    def taken_back(self, session_id: str, ticket: Ticket) -> Callable[[Txn], None]:
+        """The outcome of a call whose caller gave up before the tool was entered."""
+        status: Status = "pending" if ticket.resumed else "not_run"
+        return self.if_open(session_id, ticket, status, "its caller gave up before it began")
 
-        def take_back(txn: Txn) -> None:
+    def if_open(self, session_id: str, ticket: Ticket, status: Status, detail: str) -> Callable[[Txn], None]:
+        """An outcome that is written only where the call has none, whatever else may have become of it since."""
+
+        def close(txn: Txn) -> None:
             row = txn.get("calls", ticket.call_id)
             if row is not None and row["state"] == "running" and row["intent_record"] == ticket.record_id:
-                status: Status = "pending" if ticket.resumed else "not_run"
-                self.job(session_id, ticket, status, detail=why)(txn)
+                self.job(session_id, ticket, status, detail=detail)(txn)
 
-        return take_back
+        return close
 
     def failed(
         self, session_id: str, ticket: Ticket, job: Callable[[Txn], None], error: Exception, *, status: Status

@@ -253,3 +253,17 @@ class TestInterrupt:
                 clock.release.set()
                 assert session.call("kb.search", {"q": "a"}, run=arm, call_id="1") == "done"
             assert statuses(app) == ["ok"]
+
+
+@pytest.mark.requirement("I10")
+def test_tool_that_forks_and_comes_back_twice_has_one_outcome(app: remit.App, grant: remit.Grant) -> None:
+    """The outcome belongs to the process that the call began in."""
+    with app.session(grant, key="shared") as session:
+        parent = os.getpid()
+        child = session.call("kb.search", {"q": "a"}, run=lambda q: os.fork())
+        if os.getpid() != parent:
+            app.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert statuses(app) == ["ok"]
+    app.verify()

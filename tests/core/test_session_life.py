@@ -6,6 +6,7 @@ import contextvars
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -137,3 +138,19 @@ def test_arguments_nested_beyond_every_limit_are_refused_and_recorded(
         session.call("kb.search", {"q": deep}, run=tool)
     assert denied.value.code == "too_large"
     assert types(app)[-2:] == ["call.denied", "session.closed"]
+
+
+def test_grants_that_begin_in_the_past_count_towards_how_many_may_be_issued(app: remit.App, clock: Clock) -> None:
+    """The ceiling of a template is about when grants were issued, not about when they begin."""
+    template = {name: value for name, value in TRIAGE.items() if name != "expires_in"} | {
+        "template": "triage",
+        "task": "Triage ticket ${ticket}",
+        "parameters": {"ticket": {"type": "integer"}},
+        "not_before": (clock.now - timedelta(days=3)).isoformat(timespec="seconds"),
+        "expires": (clock.now + timedelta(days=3)).isoformat(timespec="seconds"),
+        "issue": {"per_principal": "2/day"},
+    }
+    for ticket in (1, 2):
+        app.issue(template, parameters={"ticket": ticket}, credential=RAVI)
+    with pytest.raises(remit.GrantError, match="allows 2"):
+        app.issue(template, parameters={"ticket": 3}, credential=RAVI)
