@@ -230,7 +230,8 @@ class Ledger:
     def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Verified:
         """Recompute everything, with the pinned key as the only trust root. Raises `VerificationError`."""
         self._pin = self._home.pin()
-        found = verify(self._database, self._pin, self._sealer, progress)
+        with self._reader.reading():
+            found = verify(self._database, self._pin, self._sealer, progress)
         self._home.advance_pin(found.size, found.root)
         return found
 

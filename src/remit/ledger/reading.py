@@ -120,25 +120,37 @@ class Reader:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for the block. Raises `VerificationError` when what is stored cannot be read."""
+        with self.reading():
+            with self._lock:
+                found = self._idle.pop() if self._idle else None
+            try:
+                if found is None:
+                    found = self._engine.connect()
+                yield found
+            except (SQLAlchemyError, UnicodeDecodeError) as error:
+                if found is not None:
+                    found.close()
+                    found = None
+                raise VerificationError(
+                    f"the ledger at {self._database} cannot be read: {_first_line(error)}"
+                ) from error
+            finally:
+                if found is not None:
+                    with self._lock:
+                        self._idle.append(found)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """For the block, a fork of this process waits: a connection is open."""
         with self._changed:
             while self._paused:
                 self._changed.wait()
-            found = self._idle.pop() if self._idle else None
             self._active += 1
         try:
-            if found is None:
-                found = self._engine.connect()
-            yield found
-        except SQLAlchemyError as error:
-            if found is not None:
-                found.close()
-                found = None
-            raise VerificationError(f"the ledger at {self._database} cannot be read: {_first_line(error)}") from error
+            yield
         finally:
             with self._changed:
                 self._active -= 1
-                if found is not None:
-                    self._idle.append(found)
                 self._changed.notify_all()
 
     def close(self) -> None:
