@@ -12,10 +12,12 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from remit.authority.durations import show_moment
+from remit.counters import give_back
 from remit.errors import Denied, Unrepresentable, UsageError
 from remit.ids import new_id
 from remit.ledger import values
 from remit.sessions import close_session
+from remit.spending import reserved_by
 from remit.store.tables import CallRow, SessionRow, WriterRow
 
 if TYPE_CHECKING:
@@ -129,6 +131,8 @@ def resolve(
         if row["state"] != "unknown":
             raise UsageError(f"call {call_id} ended {row['state']}; only an unknown outcome is settled by a person")
         who = deployment.identify(txn, credential, act="call.resolve", about={"call": call_id, "outcome": outcome})
+        unused = reserved_by(deployment, txn, row) if outcome == "not_run" else ()
+        give_back(txn, unused)
         appended = txn.append(
             deployment.ledger.draft(
                 "call.resolved",
@@ -138,6 +142,7 @@ def resolve(
                     "intent": row["intent_record"],
                     "outcome": outcome,
                     "supersedes": row["outcome_record"],
+                    "given_back": sorted(limit for limit, _ in unused),
                     "by": who.as_record(),
                 },
                 private={"reason": reason},

@@ -231,3 +231,24 @@ def test_call_that_ran_while_its_recorder_stopped_becomes_unknown(tmp_path: Path
             pass
         reopened.verify()
         assert [outcome["status"] for outcome in data(reopened, "call.outcome")] == ["unknown"]
+
+
+def test_call_that_a_person_says_did_not_run_gets_its_limits_back(tmp_path: Path, tool: Tool) -> None:
+    """Only executed calls spend, also when it takes a person to say that this one was not."""
+    limits = {"calls": 1, "sum": {"argument": "amount", "max": 100}}
+    spend = {"arguments": {"query": "any", "amount": {"min": 0, "max": 80}}, "limits": limits}
+    dies = DIES_IN_THE_TOOL.replace("def search(query)", "def search(query, amount)")
+    dies = dies.replace('{"query": "a"}', '{"query": "a", "amount": 80}')
+    with temporary(tmp_path) as app:
+        grant = app.issue({**GRANTED, "tools": {"kb.search": spend}}, credential="user:ravi@acme.com")
+        subprocess.run([sys.executable, "-c", dies, app.url, grant.id, str(tmp_path / "ran")], timeout=60, check=False)
+        with app.session(grant.id, key="shared") as session:
+            arguments = {"query": "a", "amount": 80}
+            with pytest.raises(remit.Denied, match="limit"):
+                session.call("kb.search", arguments, run=tool)
+            [outcome] = data(app, "call.outcome")
+            app.resolve(outcome["call"], "not_run", reason="nothing was paid", credential="user:bob@acme.com")
+            assert session.call("kb.search", arguments, run=tool) == "done"
+            with pytest.raises(remit.Denied, match="limit"):
+                session.call("kb.search", arguments, run=tool)
+    assert len(tool.calls) == 1
