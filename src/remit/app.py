@@ -180,6 +180,11 @@ class App:
         """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes."""
         self.deployment.require("session")
         grant_id = grant.id if isinstance(grant, Grant) else grant
+        if not isinstance(grant_id, str):
+            raise UsageError(f"a session needs a grant or the id of one; got a {type(grant).__name__}")
+        for name, text in (("key", key), ("workload", workload)):
+            if text is not None and not (text.isascii() or _encodable(text)):
+                raise UsageError(f"{name}={text!r} cannot be encoded as UTF-8; expected plain text")
         return Session(self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context)
 
     def join(self, session_id: str) -> Session:
@@ -334,6 +339,10 @@ def only_app() -> App | None:
     """The one app that is open in this process; None when there is none, or more than one."""
     apps = list(_opened)
     return apps[0] if len(apps) == 1 else None
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _idle(idle: str | timedelta | None) -> timedelta | None:

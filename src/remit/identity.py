@@ -205,6 +205,8 @@ class Authenticator:
         """
         if credential is None or isinstance(credential, str):
             return self._claimed(credential, act)
+        if not isinstance(credential, Credential):
+            raise IdentityError(f"{act} needs a remit.Credential; got a {type(credential).__name__}")
         if enrolled_key is None:
             raise IdentityError(
                 f"{credential.subject} is not enrolled here; enrol the key with "

@@ -12,7 +12,7 @@ from remit.authority.calls import CallView, Facts, Failure
 from remit.authority.decide import Match, match, settle
 from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
-from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable
+from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable, UsageError
 from remit.ledger import values
 from remit.resources.access import Access
 
@@ -32,6 +32,8 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
     whatever is wrong with it becomes the refusal that step (4) records."""
     chain = session.chain
     failure: Failure | None = None
+    if not isinstance(request.tool, str):
+        raise UsageError(f"a tool is named by text such as crm.read_ticket; got a {type(request.tool).__name__}")
     try:
         tool = tool_key(request.tool)
     except GrantError as error:
@@ -108,7 +110,17 @@ def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[va
 
     Raises `Unrepresentable`.
     """
-    plain = dict(arguments)
+    if not isinstance(arguments, Mapping):
+        raise Unrepresentable(f"the arguments are a {type(arguments).__name__}; expected an object with named values")
+    try:
+        return _copied(dict(arguments), known)
+    except Unrepresentable:
+        raise
+    except Exception as error:  # values have code of their own, and what fails in it cannot be judged
+        raise Unrepresentable(f"the arguments cannot be read ({type(error).__name__})") from error
+
+
+def _copied(plain: dict[str, Any], known: ToolEntry | None) -> tuple[values.Encoded, dict[str, Any]]:
     opaque = known.opaque if known is not None else frozenset()
     snapshot = _copy_plain(plain) if not opaque else None
     if snapshot is not None:
@@ -189,7 +201,11 @@ def _identity(deployment: Deployment, session: Session, request: CallRequest) ->
     """The call's stable id, or None. A bare provider id is never enough: two runs may use the same one."""
     if request.call_id is None:
         return None
-    return "c-" + deployment.ledger.keyed("call", session.id, request.scope or "", request.call_id)[:32]
+    return "c-" + deployment.ledger.keyed("call", session.id, *map(_bytes, (request.scope or "", request.call_id)))[:32]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # a framework's id is whatever it is; it only has to be told apart
 
 
 def _named(session: Session, request: CallRequest, snapshot: Mapping[str, Any], tool: str) -> frozenset[str]:

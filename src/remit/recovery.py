@@ -220,6 +220,8 @@ def record_no_grant(deployment: Deployment, tool: str, arguments: Mapping[str, A
         private["arguments"] = dict(arguments)
     except Unrepresentable as error:
         private["unrepresentable"] = str(error)
+    except Exception as error:  # noqa: BLE001 - values have code of their own; the refusal is recorded without them
+        private["unrepresentable"] = f"the arguments cannot be read ({type(error).__name__})"
     denied.call_id = new_id("c")
     draft = deployment.ledger.draft(
         "call.denied",

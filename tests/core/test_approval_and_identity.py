@@ -116,3 +116,25 @@ def test_approval_used_by_one_call_does_not_let_the_other_that_asked_run(
         session.call("payments.refund", LARGE, run=tool, call_id="2", scope="run")
         assert _ask(session, tool, **ID) != asked
     assert len(tool.calls) == 1
+
+
+@pytest.mark.requirement("code:approval_mismatch")
+def test_approval_of_arguments_that_were_erased_lets_nothing_run(
+    app: remit.App, grant: remit.Grant, tool: Tool
+) -> None:
+    """What was approved cannot be told any more, so nothing is what was approved."""
+    with app.session(grant) as session:
+        asked = _ask(session, tool)
+        app.approve(asked, credential=BOB)
+        requested = next(record for record in app.records() if record.type == "approval.requested")
+        erased = app.ledger.draft("evidence.erased", data={"records": [requested.id]})
+
+        def erase(txn: Any) -> None:
+            txn.erase([requested.id])
+            txn.append(erased)
+
+        app.ledger.run(erase)
+        with pytest.raises(remit.Denied) as denied:
+            session.resume(asked, run=tool)
+    assert denied.value.code == "approval_mismatch"
+    assert tool.calls == []
