@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select
 
-from remit.errors import EvidenceUnavailable, VerificationError
+from remit.errors import EvidenceUnavailable, UsageError, VerificationError
 from remit.ledger import files
 from remit.ledger.forks import abandon
 from remit.ledger.guard import FileGuard
@@ -93,6 +93,9 @@ class Batch:
         except EvidenceUnavailable as error:
             self.rollback()
             raise BatchFailed(error) from error
+        except UsageError as error:  # the lock file belongs to somebody else, or its folder is read-only
+            self.rollback()
+            raise BatchFailed(EvidenceUnavailable(f"{error}. Nothing was recorded, so nothing may run.")) from error
         except (VerificationError, TypeError, ValueError) as error:
             self.rollback()
             raise BatchFailed(EvidenceUnavailable(f"the head that is stored is damaged ({error}); {_LOOK}")) from error

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from remit.errors import UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
-from remit.store.engine import reading_engine
+from remit.store.engine import at_rest, reading_engine
 from remit.store.tables import Base
 
 _TABLES: Final = Base.metadata.tables
@@ -136,8 +136,15 @@ class Reader:
                 ) from error
             finally:
                 if found is not None:
-                    with self._lock:
-                        self._idle.append(found)
+                    self._keep(found)
+
+    def _keep(self, connection: Connection) -> None:
+        """For the next reader; not when the file was read as one that nobody changes, which is true of now only."""
+        if at_rest(self._database):
+            connection.close()
+            return
+        with self._lock:
+            self._idle.append(connection)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
