@@ -67,6 +67,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     url = url or os.environ.get("REMIT_URL") or default_url()
     if not url.startswith("sqlite:///"):
         raise UsageError(f"cannot open {url!r}: expected sqlite:///PATH")
+    if isinstance(can, str):
+        raise UsageError(f"can={can!r} is a text; expected a set of capabilities, such as can={{{can!r}}}")
     capabilities = frozenset(can) if can is not None else CAPABILITIES
     if unknown := capabilities - CAPABILITIES:
         raise UsageError(f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}")

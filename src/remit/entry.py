@@ -104,10 +104,9 @@ class _Attempt:
         session.note_call(txn)
         self.facts = facts = read_facts(txn, session)
         decision = settle(session.chain, prepared.matched, facts)
-        if facts.session == "open":
-            session.forget_suspension()
         if decision.code in STANDING:
             return self._deny(decision, facts)
+        session.stands_open()
         refusal = self._identity_conflict() or self._tool_changed()
         if refusal is not None:
             return self._deny(refusal, facts)
@@ -440,14 +439,16 @@ class _Attempt:
             self.txn.put("touches", f"{touch}:{self.call_id}", touch=touch, call_id=self.call_id, record_id=record_id)
 
     def _deny(self, decision: Decision, facts: Facts) -> Refused:
-        if decision.code == "session_suspended" and self.session.note_suspended():
-            return Refused(decision, self.call_id)  # one record says it; a looping agent does not flood the ledger
+        standing = decision.code in STANDING
+        if standing and self.session.stands_refused(str(decision.code)):
+            return Refused(decision, self.call_id)
         if self.txn.get("calls", self.call_id) is not None:
             self.call_id = new_id("c")
         appended = self.txn.append(self._draft("call.denied", decision, self._common(decision, facts)))
         self._put_call("denied", decision, intent_record=appended.id, time=appended.time)
         self._touch(appended.id)
-        self._count_denied(appended.id)
+        if not standing:
+            self._count_denied(appended.id)
         return Refused(decision, self.call_id)
 
     def _count_denied(self, record_id: str) -> None:
@@ -476,6 +477,8 @@ class _Attempt:
                 txn.put("sessions", session.id, state="suspended")
 
     def _ask(self, decision: Decision, facts: Facts) -> Refused:
+        if approvals.was_refused(self.txn, self.session.id, self.prepared.content):
+            return self._deny(self._refusal("approval_refused", "A person refused exactly this call."), facts)
         waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content)
         if waiting is not None:
             return Refused(decision, waiting["call_id"], waiting["id"])

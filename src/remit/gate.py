@@ -135,6 +135,8 @@ class Gate:
             yield attempt
         except BaseException as error:
             ticket = attempt.ticket
+            if ticket is None:
+                session.forget_joined()
             if ticket is not None and not attempt.begun:
                 self._outcomes.owe(session.id, self._outcomes.taken_back(session.id, ticket))
                 self.running.end(ticket.call_id, result=_AGAIN)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from remit.app import App
     from remit.ledger import Txn
     from remit.resources.definitions import ToolDefinition
+
+
+MAX_STANDING_REFUSALS: Final = 20
+"""Refusals by an ended, closed or revoked authority that one process records for one session."""
 
 
 class _Opened(NamedTuple):
@@ -69,8 +73,9 @@ class Session:
         self._claimed_workload = workload
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
+        self._opened_by: str | None = None
         self._opening = threading.RLock()
-        self._suspended_noted = False
+        self._standing_refusals: dict[str, int] = {}
         self._opened = False
         self._row: Mapping[str, Any] = {}
         self.chain: tuple[CompiledGrant, ...] = ()
@@ -151,12 +156,29 @@ class Session:
 
     def resume(self, approval_id: str, run: Callable[..., Any]) -> Any:
         """Run exactly the call that was approved, once, after deciding again with the approval as input."""
-        return self._app.gate.call(self.open(), self._approved(approval_id, run))
+        try:
+            return self._app.gate.call(self.open(), self._approved(approval_id, run))
+        finally:
+            self._close_when_answered()
 
     async def aresume(self, approval_id: str, run: Callable[..., Any]) -> Any:
         """As `resume`, for async code."""
         request = await asyncio.to_thread(self._approved, approval_id, run)
-        return await self._app.gate.acall(self.open(), request)
+        try:
+            return await self._app.gate.acall(self.open(), request)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._close_when_answered))
+
+    def _close_when_answered(self) -> None:
+        """An unkeyed session that its block left open for an approval ends with the last one."""
+        ledger = self._app.deployment.ledger
+        row = ledger.run(lambda txn: txn.get("sessions", self.id))
+        if row is not None and row["detached"] and row["state"] == "open" and not self._waits():
+            self.close("block ended")
+
+    def _detach(self) -> None:
+        """The block has ended, and a person has not answered yet."""
+        self._app.deployment.ledger.run(lambda txn: txn.put("sessions", self.id, detached=True))
 
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
         approval, arguments = fresh_arguments(self._app.deployment, approval_id)
@@ -208,6 +230,7 @@ class Session:
         self._id, self._row, self.chain = opened.id, opened.row, opened.chain
         if opened.writer is not None:
             self._writers.add(opened.writer)
+            self._opened_by = opened.writer
         self._opened = True
 
     def _open(self, txn: Txn) -> _Opened:
@@ -294,6 +317,12 @@ class Session:
         else:
             txn.put("sessions", self._id, last_call=show_moment(txn.now))
 
+    def forget_joined(self) -> None:
+        """A transaction failed: what it said about joining may not have become durable, so it is said again."""
+        for writer in self._writers - {self._opened_by}:
+            self._app.deployment.joined.discard((self.id, writer))
+            self._writers.discard(writer)
+
     def join(self, txn: Txn) -> None:
         """Called inside the transaction of each call: a writer's first call in a session is preceded by its joining."""
         if txn.writer in self._writers:
@@ -342,8 +371,14 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave_current()
-        if not self._tokens and self._key is None and not self._waits():
-            self.close("block ended" if error is None else f"block left by {type(error).__name__}")
+        if not self._tokens and self._key is None:
+            self._end_block("block ended" if error is None else f"block left by {type(error).__name__}")
+
+    def _end_block(self, reason: str) -> None:
+        if self._waits():
+            self._detach()
+        else:
+            self.close(reason)
 
     async def __aenter__(self) -> Self:
         if not self._opened:
@@ -358,12 +393,7 @@ class Session:
         if self._tokens or self._key is not None:
             return
         reason = "block ended" if error is None else f"block left by {type(error).__name__}"
-
-        def leave() -> None:
-            if not self._waits():
-                self.close(reason)
-
-        await asyncio.shield(asyncio.to_thread(leave))
+        await asyncio.shield(asyncio.to_thread(self._end_block, reason))
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[Self]:
@@ -393,14 +423,18 @@ class Session:
         session_id = self.id
         self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, session_id, reason))
 
-    def note_suspended(self) -> bool:
-        """Whether this process has recorded a refusal by suspension already (and notes that it has now)."""
-        noted, self._suspended_noted = self._suspended_noted, True
-        return noted
+    def stands_refused(self, code: str) -> bool:
+        """Whether this process has recorded enough refusals for a reason that is not about the call itself.
 
-    def forget_suspension(self) -> None:
-        """The session was resumed: the next suspension is recorded again."""
-        self._suspended_noted = False
+        The record says that calls go on being refused; a looping agent does not flood the ledger.
+        """
+        bound = 1 if code == "session_suspended" else MAX_STANDING_REFUSALS
+        self._standing_refusals[code] = self._standing_refusals.get(code, 0) + 1
+        return self._standing_refusals[code] > bound
+
+    def stands_open(self) -> None:
+        """The session is open (again): the next refusals of that kind are recorded again."""
+        self._standing_refusals.clear()
 
 
 def _refuse_unusable(txn: Txn, chain: tuple[CompiledGrant, ...]) -> None:

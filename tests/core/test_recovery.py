@@ -110,7 +110,9 @@ def _call_where_nothing_can_be_written(folder: Path, grant_id: str, report: Any)
         said = "nothing"
     except remit.RemitError as error:
         said = type(error).__name__
-    report.put((said, len(tool.calls)))
+    with remit.Ledger.open(f"sqlite:///{folder / 'remit.db'}", writer=False) as ledger:
+        verified = ledger.verify().size
+    report.put((said, len(tool.calls), verified))
 
 
 class TestNoRecordNoCall:
@@ -173,13 +175,14 @@ class TestNoRecordNoCall:
             report = fork.Queue()
             child = fork.Process(target=_call_where_nothing_can_be_written, args=(folder, grant.id, report))
             child.start()
-            said, ran = report.get(timeout=60)
+            said, ran, verified = report.get(timeout=60)
             child.join(60)
         finally:
             shutil.rmtree(folder)
 
         assert said == "EvidenceUnavailable"
         assert ran == 0
+        assert verified > 0  # an auditor needs no write permission
 
     def test_clock_that_goes_far_back(self, tmp_path: Path, tool: Tool) -> None:
         """A clock behind the ledger's last record proves nothing."""

@@ -101,26 +101,14 @@ class Pending:
         self.records, self.payloads, self.artefacts, self.erased = [], [], {}, []
 
     def _flush_rows(self, cursor: sqlite3.Cursor) -> None:
-        inserts: dict[Shape, list[tuple[Any, ...]]] = {}
-        updates: dict[tuple[Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
-        upserts: dict[tuple[Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
-        for (_, key), changed in self.rows.items():
-            shape = changed.shape
-            if not changed.columns:
-                continue
-            if not changed.known:
-                names = tuple(sorted(changed.columns))
-                upserts.setdefault((shape, names), []).append(shape.stored(changed.row, shape.columns))
-            elif changed.fresh:
-                inserts.setdefault(shape, []).append(shape.stored(changed.row, shape.columns))
-            else:
-                names = tuple(sorted(changed.columns))
-                updates.setdefault((shape, names), []).append((*shape.stored(changed.row, names), key))
-            changed.fresh, changed.columns = False, set()
-        # Updates first: one may give up the unique value that an insert takes.
-        for (shape, names), rows in updates.items():
-            cursor.executemany(shape.update(names), rows)
-        for (shape, names), rows in upserts.items():
-            insert_all(cursor.execute, shape, rows, shape.upsert(names))
-        for shape, rows in inserts.items():
-            insert_all(cursor.execute, shape, rows)
+        groups: dict[tuple[int, Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        for changed in self.rows.values():
+            if changed.columns:
+                shape = changed.shape
+                changing = () if changed.known and changed.fresh else tuple(sorted(changed.columns))
+                # Rows that are there come first: one may give up the unique value that a new one takes.
+                order = 2 if not changing else 0 if changed.known else 1
+                groups.setdefault((order, shape, changing), []).append(shape.stored(changed.row))
+                changed.fresh, changed.columns = False, set()
+        for (_, shape, changing), rows in sorted(groups.items(), key=lambda group: group[0][0]):
+            insert_all(cursor.execute, shape, rows, changing)
