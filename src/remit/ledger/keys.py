@@ -13,7 +13,6 @@ Files are 0600 and appear whole. `pin.json` is written last: its presence says t
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import uuid
@@ -28,6 +27,7 @@ from remit.errors import UsageError, VerificationError
 from remit.ledger import files
 from remit.ledger.merkle import EMPTY_ROOT
 from remit.ledger.notes import Signer, Verifier, require_name
+from remit.ledger.payload import keyed_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Home:
         for part in parts:
             raw = part.encode() if isinstance(part, str) else part
             message += b"%d:%b" % (len(raw), raw)
-        return hmac.digest(self._index_key, message, "sha256").hex()
+        return keyed_hash(self._index_key, message).hex()
 
     def _secret(self, path: Path) -> bytes:
         try:
