@@ -41,9 +41,6 @@ class Deployment:
     issue_public: VerifyingKey
     own_files: OwnFiles
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
-    joined: set[tuple[str, str]] = field(default_factory=set)
-    """(session, writer) pairs whose joining is on record."""
-
     _compiled: dict[str, CompiledGrant] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

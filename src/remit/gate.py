@@ -78,6 +78,7 @@ class Gate:
             self._outcomes.settle(session.id)
             with self._entering(session, request, prepared) as attempt:
                 found = self._ledger.run(attempt.enter, late=attempt.late)  # (3) reserve, (4) intent
+                session.note_joined(attempt.writer)
                 if isinstance(found, Ticket):
                     attempt.begun = True
                     return self._run(session, request, prepared, found, loop)  # (5) run, (6) outcome
@@ -101,6 +102,7 @@ class Gate:
             with self._entering(session, request, prepared) as attempt:
                 entering = self._ledger.submit(attempt.enter, late=attempt.late)
                 found, stopped = await _durable(entering)  # (3) reserve, (4) intent
+                session.note_joined(attempt.writer)
                 if isinstance(found, Ticket):
                     attempt.begun = True
                     if stopped is not None:
@@ -135,8 +137,6 @@ class Gate:
             yield attempt
         except BaseException as error:
             ticket = attempt.ticket
-            if ticket is None:
-                session.forget_joined()
             if ticket is not None and not attempt.begun:
                 self._outcomes.owe(session.id, self._outcomes.taken_back(session.id, ticket))
                 self.running.end(ticket.call_id, result=_AGAIN)
@@ -352,7 +352,7 @@ class Gate:
 class _Attempt:
     """What one attempt has come to so far, for whoever has to clean up after it."""
 
-    __slots__ = ("_gate", "_job", "_session_id", "begun", "ticket")
+    __slots__ = ("_gate", "_job", "_session_id", "begun", "ticket", "writer")
 
     def __init__(self, gate: Gate, session_id: str, job: Callable[[Txn], Entry]) -> None:
         self._gate = gate
@@ -360,10 +360,12 @@ class _Attempt:
         self._job = job
         self.ticket: Ticket | None = None
         self.begun = False
+        self.writer = ""
 
     def enter(self, txn: Txn) -> Entry:
         """The transaction of steps (3) and (4)."""
         found = self._job(txn)
+        self.writer = txn.writer
         self.ticket = found if isinstance(found, Ticket) else None
         return found
 

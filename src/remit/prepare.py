@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +19,17 @@ from remit.resources.access import Access
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
+    from remit.ledger import Draft
     from remit.resources.entries import ToolEntry
     from remit.sessions import Session
 
 decisions: Final = logging.getLogger("remit.decision")
+
+
+def _unspent() -> Facts:
+    """What is assumed before the transaction looks: an open session, and nothing spent or revoked."""
+    return Facts(datetime.now(UTC), "open", frozenset(), {})
+
 
 MAX_NAMED: Final = 64
 """Arguments that get a commitment of their own, so that a leaf is bounded by construction."""
@@ -61,7 +69,7 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         if closed is not None:
             matched = Match.refused(closed, view)
     ledger = deployment.ledger
-    provisional = settle(chain, matched, Facts(datetime.now(UTC), "open", frozenset(), {}))
+    provisional = settle(chain, matched, _unspent())
     prepared = Prepared(
         tool=tool,
         snapshot=snapshot,
@@ -73,16 +81,22 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         matched=matched,
         provisional=provisional,
     )
-    kind = {"permit": "call.intent", "deny": "call.denied", "ask": "approval.requested"}[provisional.effect]
-    if provisional.effect != "ask":
-        prepared.draft = ledger.draft(
-            kind,
-            session=session.id,
-            data={},
-            private=private_of(prepared, provisional.reason),
-            named=prepared.named,
-        )
+    try:
+        prepared.draft = _drafted(deployment, session, prepared)
+    except Unrepresentable as error:  # each part fits into evidence, all of them together do not
+        refusal = Failure("too_large", f"{tool}:resources", str(error), Remedy("change_argument"))
+        prepared.view = replace(view, accesses=())
+        prepared.matched = Match.refused(refusal, prepared.view)
+        prepared.provisional = settle(chain, prepared.matched, _unspent())
+        prepared.draft = _drafted(deployment, session, prepared)
     return prepared
+
+
+def _drafted(deployment: Deployment, session: Session, prepared: Prepared) -> Draft:
+    """The record that will most likely be written, sealed here and not in the writer's thread."""
+    kind = {"permit": "call.intent", "deny": "call.denied", "ask": "approval.requested"}[prepared.provisional.effect]
+    private = private_of(prepared, prepared.provisional.reason)
+    return deployment.ledger.draft(kind, session=session.id, data={}, private=private, named=prepared.named)
 
 
 def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:

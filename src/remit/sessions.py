@@ -73,7 +73,6 @@ class Session:
         self._claimed_workload = workload
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
-        self._opened_by: str | None = None
         self._opening = threading.RLock()
         self._standing_refusals: dict[str, int] = {}
         self._opened = False
@@ -230,7 +229,6 @@ class Session:
         self._id, self._row, self.chain = opened.id, opened.row, opened.chain
         if opened.writer is not None:
             self._writers.add(opened.writer)
-            self._opened_by = opened.writer
         self._opened = True
 
     def _open(self, txn: Txn) -> _Opened:
@@ -317,29 +315,24 @@ class Session:
         else:
             txn.put("sessions", self._id, last_call=show_moment(txn.now))
 
-    def forget_joined(self) -> None:
-        """A transaction failed: what it said about joining may not have become durable, so it is said again."""
-        for writer in self._writers - {self._opened_by}:
-            self._app.deployment.joined.discard((self.id, writer))
-            self._writers.discard(writer)
-
     def join(self, txn: Txn) -> None:
-        """Called inside the transaction of each call: a writer's first call in a session is preceded by its joining."""
+        """Called inside the transaction of each call: a writer's first record in a session says that it takes part.
+
+        A transaction may fail, or run again; so the writer is only known to take part once `note_joined` says so.
+        """
         if txn.writer in self._writers:
             return
         assert self._id is not None
-        deployment = self._app.deployment
-        marker = (self._id, txn.writer)
-        if marker not in deployment.joined:
+        own = select(col(RecordRow.rid)).where(col(RecordRow.session) == self._id, col(RecordRow.writer) == txn.writer)
+        if not txn.rows(own.limit(1)):
+            workload = {"id": self.workload, "authenticated": False, "method": "claimed"}
             txn.append(
-                deployment.ledger.draft(
-                    "session.joined",
-                    session=self._id,
-                    data={"workload": {"id": self.workload, "authenticated": False, "method": "claimed"}},
-                )
+                self._app.deployment.ledger.draft("session.joined", session=self._id, data={"workload": workload})
             )
-            deployment.joined.add(marker)
-        self._writers.add(txn.writer)
+
+    def note_joined(self, writer: str) -> None:
+        """A transaction of `writer` in this session is durable."""
+        self._writers.add(writer)
 
     # -- being current
 

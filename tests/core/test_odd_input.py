@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import remit
-from tests.core.conftest import Tool, types
+from remit.testing import temporary
+from tests.core.conftest import TRIAGE, Tool, data, types
 
 
 class Explosive(dict[str, Any]):
@@ -51,3 +53,18 @@ def test_programming_errors_are_told_in_a_sentence(app: remit.App, grant: remit.
     number: Any = 7
     with pytest.raises(remit.IdentityError, match=r"needs a remit\.Credential"):
         app.revoke(grant.id, reason="over", credential=number)
+
+
+def test_call_whose_parts_fit_but_not_together_is_too_large(tmp_path: Path, tool: Tool) -> None:
+    """A thousand long resources are each small enough; all of them are more than one record may hold."""
+    catalogue = {"tools": {"fs.read": {"accesses": ["read file://{paths*}"], "kinds": {"paths": "path"}}}}
+    granted = {**TRIAGE, "tools": {"fs.read": {"resources": "any", "arguments": {"paths": "any"}}}}
+    with temporary(tmp_path, catalogue=catalogue) as app:
+        grant = app.issue(granted, credential="user:ravi@acme.com")
+        deep = "/".join(["ü" * 80] * 6)
+        with app.session(grant) as session, pytest.raises(remit.Denied) as caught:
+            session.call("fs.read", {"paths": [f"/srv/{n}/{deep}" for n in range(999)]}, run=tool)
+
+        assert caught.value.code == "too_large"
+        assert tool.calls == []
+        assert len(data(app, "call.denied")) == 1
