@@ -6,13 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.guardrails import OwnFiles
 from remit.authority.terms import GrantTerms
-from remit.errors import GrantError, IdentityError, UsageError, VerificationError
+from remit.errors import GrantError, UsageError, VerificationError
 from remit.identity import Authenticator, Credential, Identity, People
 from remit.ledger import Ledger, Txn
 from remit.resources.catalogue import Catalogue
@@ -127,13 +126,3 @@ class Deployment:
                 listener({"event": event, **details})
             except Exception:
                 logger.exception("a listener for %s failed", event)
-
-
-def find_home(url: str) -> Path | None:
-    """The folder that a SQLite deployment keeps its keys in: `<database>.remit`."""
-    if url.startswith("sqlite:///"):
-        return Path(url.removeprefix("sqlite:///") + ".remit")
-    return None
-
-
-__all__ = ["CAPABILITIES", "Capability", "Deployment", "IdentityError", "Listener", "find_home"]

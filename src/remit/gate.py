@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from remit import entry, prepare
 from remit.calls import CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
-from remit.errors import ApprovalRequired, Denied, Remedy, UsageError
+from remit.errors import ApprovalRequired, Denied, Remedy, Unrepresentable, UsageError
 from remit.ledger import values
 from remit.outcomes import Outcomes, error_text, read_exception, read_result
 from remit.streams import AsyncStream, Stream
@@ -194,7 +194,7 @@ class Gate:
             )
         try:
             return values.decode(private["result"])
-        except ValueError as error:
+        except Unrepresentable as error:
             raise Denied(
                 f"This call ran before; its result cannot be given again ({error}).",
                 code="already_executed",

@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 import getpass
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from remit.authority.durations import show_moment
+from remit.authority.names import check_principal
+from remit.authority.refusal import Refusal
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
 from remit.resources.yaml_source import load_strict
@@ -25,16 +26,14 @@ from remit.signing import STATEMENT_TYPE, SigningKey, VerifyingKey
 Method = Literal["claimed", "ed25519"]
 """How an identity is known: `claimed` (said by the caller) or `ed25519` (signed with an enrolled personal key)."""
 
-_SUBJECT: Final = re.compile(r"(user|service):[^\s\x00-\x1f]{1,200}\Z")
-_AGENT: Final = re.compile(r"(spiffe://[^\s\x00-\x1f]{1,300}|agent:[^\s\x00-\x1f]{1,200})\Z")
-
 
 def subject_of(text: str) -> str:
     """`user:alice@acme.com` as it is; `alice@acme.com` with `user:` put before it. Raises `IdentityError` otherwise."""
     subject = text if ":" in text else f"user:{text}"
-    if not _SUBJECT.match(subject):
-        raise IdentityError(f"{text!r} names nobody: expected user:NAME or service:NAME, such as user:alice@acme.com")
-    return subject
+    try:
+        return check_principal(subject)
+    except Refusal as error:
+        raise IdentityError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +151,6 @@ class People:
     def roles(self, subject: str) -> frozenset[str]:
         """The roles of `subject`; nobody unknown has any."""
         return self.roles_by_subject.get(subject, frozenset())
-
-
-def check_agent(agent: str) -> str:
-    """An agent's name: a SPIFFE ID, or `agent:NAME`. Raises `IdentityError` otherwise."""
-    if not _AGENT.match(agent):
-        raise IdentityError(f"{agent!r} names no agent: expected spiffe://TRUST-DOMAIN/PATH or agent:NAME")
-    return agent
 
 
 def process_workload() -> str:

@@ -19,7 +19,7 @@ from remit.authority.source import GrantSource, read_grant
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import GrantError, IdentityError, UsageError
-from remit.identity import Credential, check_agent, subject_of
+from remit.identity import Credential
 from remit.ids import new_id
 from remit.ledger.canonical import canonical
 from remit.signing import GRANT_TYPE
@@ -77,8 +77,6 @@ def issue(
     deployment.require("issue")
     read = read_grant(source)
     result = instantiate(read, parameters or {})
-    subject_of(result["principal"])
-    check_agent(result["agent"])
     grant_id = new_id("g")
 
     def job(txn: Txn) -> str:

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 decisions: Final = logging.getLogger("remit.decision")
 
 
-def _unspent() -> Facts:
-    """What is assumed before the transaction looks: an open session, and nothing spent or revoked."""
-    return Facts(datetime.now(UTC), "open", frozenset(), {})
-
-
 MAX_NAMED: Final = 64
 """Arguments that get a commitment of their own, so that a leaf is bounded by construction."""
 
@@ -90,6 +85,11 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         prepared.provisional = settle(chain, prepared.matched, _unspent())
         prepared.draft = _drafted(deployment, session, prepared)
     return prepared
+
+
+def _unspent() -> Facts:
+    """What is assumed before the transaction looks: an open session, and nothing spent or revoked."""
+    return Facts(datetime.now(UTC), "open", frozenset(), {})
 
 
 def _drafted(deployment: Deployment, session: Session, prepared: Prepared) -> Draft:

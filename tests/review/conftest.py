@@ -10,29 +10,12 @@ import pytest
 
 import remit
 from remit.testing import Clock, temporary
-
-CATALOGUE: dict[str, Any] = {
-    "tools": {
-        "crm.read_ticket": {"accesses": ["read crm://tickets/{id}"], "read_only": True, "idempotent": True},
-        "crm.comment": {"accesses": ["write crm://tickets/{id}"]},
-    }
-}
+from tests.core.conftest import CATALOGUE, TRIAGE
 
 GRANT: dict[str, Any] = {
-    "task": "Triage ticket 88 and leave one comment",
-    "principal": "user:ravi@acme.com",
-    "agent": "spiffe://acme.com/agents/triage",
-    "expires_in": "20m",
-    "bindings": {"change": "CHG-7"},
-    "limits": {"calls": 30, "denied": 20},
+    **TRIAGE,
     "tools": {
-        "crm.read_ticket": {"resources": ["read crm://tickets/88"]},
-        "kb.search": "any",
-        "crm.comment": {
-            "resources": ["write crm://tickets/88"],
-            "arguments": {"body": {"max_len": 4000}},
-            "limits": {"calls": 1},
-        },
+        **TRIAGE["tools"],
         "payments.refund": {
             "arguments": {"amount": {"min": 0, "max": 50}},
             "approval": {"by": "role:finance", "reason": "refunds need finance"},

@@ -15,7 +15,8 @@ import pytest
 import remit
 from remit.signing import GRANT_TYPE
 from remit.testing import Clock, temporary
-from tests.review.conftest import CATALOGUE, GRANT, PEOPLE, Tools, attempt
+from tests.core.conftest import CATALOGUE
+from tests.review.conftest import GRANT, PEOPLE, Tools, attempt
 
 WORKLOAD = "spiffe://acme.com/ns/prod/triage"
 

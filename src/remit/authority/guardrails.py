@@ -61,8 +61,3 @@ class OwnFiles:
 def _folded(path: str) -> str:
     """Case folded: on a file system that ignores case, `REMIT.DB` is the same file."""
     return path.casefold()
-
-
-def protected(paths: Iterable[str | Path]) -> OwnFiles:
-    """The built-in guardrail for these paths."""
-    return OwnFiles(paths)
