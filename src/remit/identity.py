@@ -7,33 +7,18 @@ here is a personal Ed25519 key; tokens and OIDC come behind the same types (`Ide
 from __future__ import annotations
 
 import getpass
-import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 from remit.authority.durations import show_moment
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
+from remit.parties import Agent, Method, Workload, check_agent, process_workload, subject_of
 from remit.resources.yaml_source import load_strict
 from remit.signing import STATEMENT_TYPE, SigningKey, VerifyingKey
-
-Method = Literal["claimed", "ed25519"]
-"""How an identity is known: `claimed` (said by the caller) or `ed25519` (signed with an enrolled personal key)."""
-
-_SUBJECT: Final = re.compile(r"(user|service):[^\s\x00-\x1f]{1,200}\Z")
-_AGENT: Final = re.compile(r"(spiffe://[^\s\x00-\x1f]{1,300}|agent:[^\s\x00-\x1f]{1,200})\Z")
-
-
-def subject_of(text: str) -> str:
-    """`user:alice@acme.com` as it is; `alice@acme.com` with `user:` put before it. Raises `IdentityError` otherwise."""
-    subject = text if ":" in text else f"user:{text}"
-    if not _SUBJECT.match(subject):
-        raise IdentityError(f"{text!r} names nobody: expected user:NAME or service:NAME, such as user:alice@acme.com")
-    return subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +138,6 @@ class People:
         return self.roles_by_subject.get(subject, frozenset())
 
 
-def check_agent(agent: str) -> str:
-    """An agent's name: a SPIFFE ID, or `agent:NAME`. Raises `IdentityError` otherwise."""
-    if not _AGENT.match(agent):
-        raise IdentityError(f"{agent!r} names no agent: expected spiffe://TRUST-DOMAIN/PATH or agent:NAME")
-    return agent
-
-
-def process_workload() -> str:
-    """What this process is, when nobody says better: claimed, never proof."""
-    return f"process:{getpass.getuser()}@{os.uname().nodename}/{os.getpid()}"
-
-
 class Authenticator:
     """Turns what a caller hands in as `credential` into an `Identity`, or refuses.
 
@@ -232,3 +205,17 @@ class Authenticator:
             )
         subject = subject_of(credential) if credential is not None else f"user:{getpass.getuser()}"
         return Identity(subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject))
+
+
+__all__ = [
+    "Agent",
+    "Authenticator",
+    "Credential",
+    "Identity",
+    "Method",
+    "People",
+    "Workload",
+    "check_agent",
+    "process_workload",
+    "subject_of",
+]
