@@ -28,6 +28,7 @@ from remit.sessions import Session, close_session
 from remit.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
+    from remit.authority.cedar import CedarGuardrails
     from remit.ledger import Record, Txn, Verified
 
 _opened: weakref.WeakSet[App] = weakref.WeakSet()
@@ -40,6 +41,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     development: bool = False,
     catalogue: str | Path | Mapping[str, Any] | Iterable[str | Path | Mapping[str, Any]] | None = None,
     people: str | Path | Mapping[str, Any] | None = None,
+    policies: str | Path | Iterable[str | Path] | None = None,
+    environment: str = "unspecified",
     home: str | Path | None = None,
     clock: Callable[[], datetime] | None = None,
 ) -> App:
@@ -57,12 +60,16 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
             One or several catalogue files or mappings: how tool arguments become resources.
         people:
             `policies/people.yaml`, or the mapping in it: who holds which role.
+        policies:
+            Guardrails: `*.cedar` files or folders of them, such as `policies/guardrails`. They only take away.
+        environment:
+            Where this runs (`production`, `staging`, …): what guardrails read as `context.session.environment`.
         home:
             The folder of keys, locks and the pinned head; `<database>.remit` beside the database when omitted.
         clock:
             For tests: gives the time instead of the system (timezone-aware UTC).
 
-    Raises `UsageError`, `GrantError` (catalogue), `VerificationError` (the ledger is not the one that was pinned).
+    Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
     url = url or os.environ.get("REMIT_URL") or default_url()
     if not url.startswith("sqlite:///"):
@@ -72,6 +79,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         raise UsageError(f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}")
     roles = people if isinstance(people, People) else _people(people)
     known = Catalogue.load(*_sources(catalogue))
+    guardrails = _guardrails(policies)
     ledger = Ledger.open_or_create(url, home=Path(home) if home is not None else None, clock=clock)
     issue_key, issue_public = _issue_keys(ledger.home, may_issue="issue" in capabilities)
     deployment = Deployment(
@@ -82,7 +90,9 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         development=development,
         issue_key=issue_key,
         issue_public=issue_public,
-        own_files=OwnFiles(ledger.files()),
+        own_files=OwnFiles([*ledger.files(), *_sources(policies)]),
+        guardrails=guardrails,
+        environment=environment,
     )
     return App(url, deployment)
 
@@ -110,6 +120,14 @@ def _people(people: str | Path | Mapping[str, Any] | None) -> People:
     if people is None:
         return People()
     return People.of(people) if isinstance(people, Mapping) else People.load(people)
+
+
+def _guardrails(policies: str | Path | Iterable[str | Path] | None) -> CedarGuardrails | None:
+    if policies is None:
+        return None
+    from remit.authority.cedar import CedarGuardrails  # its library is large, and only loaded where it is used
+
+    return CedarGuardrails.load(*_sources(policies))
 
 
 def _sources(catalogue: Any) -> tuple[Any, ...]:

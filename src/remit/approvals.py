@@ -76,26 +76,25 @@ def open_question(
     )
 
 
-def waiting(txn: Txn, session_id: str, content: str) -> Mapping[str, Any] | None:
-    """A question about exactly this call that nobody has answered yet and that has not lapsed."""
+def waiting(txn: Txn, session_id: str, content: str, rule: str | None) -> Mapping[str, Any] | None:
+    """A question by this rule about exactly this call that nobody has answered yet and that has not lapsed."""
     for row in _about(txn, session_id, content, "requested"):
+        if row["rule"] == rule and datetime.fromisoformat(row["expires"]) > txn.now:
+            return row
+    return None
+
+
+def usable(txn: Txn, session_id: str, content: str, first: str | None) -> list[Mapping[str, Any]]:
+    """Approvals of exactly this call that have not been used and not lapsed: one for each rule, `first` before others.
+
+    A call may need several: the clause's, and one for each guardrail that asks.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    rows = _about(txn, session_id, content, "approved")
+    for row in sorted(rows, key=lambda row: (row["id"] != first, row["id"])):
         if datetime.fromisoformat(row["expires"]) > txn.now:
-            return row
-    return None
-
-
-def usable(txn: Txn, session_id: str, content: str, approval_id: str | None) -> Mapping[str, Any] | None:
-    """An approval of exactly this call that has not been used: the one named, or one for the same content."""
-    if approval_id is not None:
-        named = txn.get("approvals", approval_id)
-        rows: list[Mapping[str, Any]] = [named] if named is not None else []
-    else:
-        rows = _about(txn, session_id, content, "approved")
-    for row in rows:
-        exact = row["content"] == content and row["session_id"] == session_id
-        if exact and row["state"] == "approved" and datetime.fromisoformat(row["expires"]) > txn.now:
-            return row
-    return None
+            found.setdefault(row["rule"], row)
+    return list(found.values())
 
 
 def _about(txn: Txn, session_id: str, content: str, state: str) -> list[Mapping[str, Any]]:

@@ -97,12 +97,22 @@ class Ticket:
     record_id: str
     tool: str
     spends: tuple[tuple[str, str], ...]
+    root: str
+    labels: tuple[str, ...]
     started: int
 
     @classmethod
-    def begin(cls, call_id: str, record_id: str, tool: str, spends: tuple[tuple[str, str], ...]) -> Ticket:
-        """A ticket whose clock starts now (monotonic nanoseconds)."""
-        return cls(call_id, record_id, tool, spends, time.monotonic_ns())
+    def begin(
+        cls,
+        call_id: str,
+        record_id: str,
+        tool: str,
+        spends: tuple[tuple[str, str], ...],
+        root: str,
+        labels: tuple[str, ...] = (),
+    ) -> Ticket:
+        """A ticket whose clock starts now (monotonic nanoseconds). `root`: the grant that its `labels` go to."""
+        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.guardrails import OwnFiles
@@ -17,6 +17,11 @@ from remit.identity import Authenticator, Credential, Identity, People
 from remit.ledger import Ledger, Txn
 from remit.resources.catalogue import Catalogue
 from remit.signing import GRANT_TYPE, SigningKey, VerifyingKey
+
+if TYPE_CHECKING:
+    from remit.authority.cedar import CedarGuardrails
+
+GUARDRAILS_TYPE: Final = "application/vnd.remit.guardrails+json"
 
 Capability = Literal["session", "issue", "approve", "review", "configure"]
 """What a handle may do: run sessions; issue and revoke; answer approvals; give verdicts; enrol and accept."""
@@ -40,6 +45,8 @@ class Deployment:
     issue_key: SigningKey | None
     issue_public: VerifyingKey
     own_files: OwnFiles
+    guardrails: CedarGuardrails | None = None
+    environment: str = "unspecified"
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     joined: set[tuple[str, str]] = field(default_factory=set)
     """(session, writer) pairs whose joining is on record."""
@@ -79,10 +86,17 @@ class Deployment:
             "development": self.development,
             "issue_key": self.issue_public.text,
         }
+        if self.guardrails is not None:
+            found["guardrails"] = txn.artefact(self.guardrails.source, GUARDRAILS_TYPE)
+            found["environment"] = self.environment
         row = txn.get("settings", "configuration")
         if row is None or row["value"] != found:
             txn.append(self.ledger.draft("config.changed", data=found))
             txn.put("settings", "configuration", value=found)
+
+    def guarded(self) -> dict[str, str]:
+        """The digest of the guardrails in force, as records carry it; empty without guardrails."""
+        return {} if self.guardrails is None else {"guardrails": self.guardrails.digest}
 
     # -- grants in force
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals
-from remit.authority.calls import Decision, Facts, SessionState
+from remit import approvals, labels
+from remit.authority.calls import Decision, Facts
 from remit.authority.decide import settle
-from remit.authority.durations import show_moment
 from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
 from remit.counters import spend, without
 from remit.errors import DenialCode, Remedy
+from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
 from remit.prepare import action_summary, private_of
 from remit.trace import trace_parent
@@ -50,26 +50,10 @@ def job(
     return enter
 
 
-def read_facts(txn: Txn, session: Session, approved_rules: frozenset[str] = frozenset()) -> Facts:
-    """What a decision depends on beside grant and call, as it stands inside this transaction."""
-    row = txn.get("sessions", session.id)
-    state: SessionState = row["state"] if row is not None else "closed"
-    revoked = []
-    counters: dict[str, str] = {}
-    for link in session.chain:
-        grant = txn.get("grants", link.terms.id)
-        if grant is None or grant["state"] != "active":
-            revoked.append(link.terms.id)
-        for limit in link.limit_ids:
-            counter = txn.get("counters", limit)
-            if counter is not None:
-                counters[limit] = counter["value"]
-    return Facts(txn.now, state, frozenset(revoked), counters, approved_rules)
-
-
 def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Prepared) -> Decision:
     """The decision at this moment, for `explain`: nothing is written."""
-    return settle(session.chain, prepared.matched, read_facts(txn, session))
+    facts = read_facts(txn, session, tool=prepared.tool)
+    return settle(session.chain, prepared.matched, facts, deployment.guardrails)
 
 
 class _Attempt:
@@ -94,7 +78,7 @@ class _Attempt:
         self.txn = txn
         self.call_id = new_id("c")
         self.resumes: Mapping[str, Any] | None = None
-        self.approval: Mapping[str, Any] | None = None
+        self.approvals: list[Mapping[str, Any]] = []
         self.facts: Facts
 
     def enter(self) -> Entry:
@@ -102,8 +86,9 @@ class _Attempt:
         txn, session, prepared = self.txn, self.session, self.prepared
         session.join(txn)
         session.note_call(txn)
-        self.facts = facts = read_facts(txn, session)
-        decision = settle(session.chain, prepared.matched, facts)
+        self.facts = facts = read_facts(txn, session, tool=prepared.tool)
+        session.around = facts.around
+        decision = self._settle(facts)
         if facts.session == "open":
             session.forget_suspension()
         if decision.code in STANDING:
@@ -116,21 +101,39 @@ class _Attempt:
             return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
         if self.resumes is not None:
             facts = self._without_own(facts, self.resumes)
-            decision = settle(session.chain, prepared.matched, facts)
-        if decision.effect == "ask" and self.approval is None:
-            self.approval = approvals.usable(txn, session.id, prepared.content, self.request.approval_id)
-        if self.approval is None and self.request.approval_id is not None:
+            decision = self._settle(facts)
+        if decision.effect == "ask":
+            self.approvals = self._usable()
+        if self.request.approval_id is not None and self.request.approval_id not in {a["id"] for a in self.approvals}:
             return self._deny(
                 self._refusal("approval_mismatch", "The approval does not cover this call, or it was used."), facts
             )
-        if self.approval is not None and decision.effect == "ask":
-            facts = replace(facts, approved_rules=frozenset({self.approval["rule"]}))
-            decision = settle(session.chain, prepared.matched, facts)
+        if self.approvals:
+            facts = replace(facts, approved_rules=frozenset(approval["rule"] for approval in self.approvals))
+            decision = self._settle(facts)
         if decision.effect == "deny" and decision.enforced:
             return self._deny(decision, facts)
         if decision.effect == "ask" and decision.enforced:
             return self._ask(decision, facts)
         return self._permit(decision, facts)
+
+    def _settle(self, facts: Facts) -> Decision:
+        return settle(self.session.chain, self.prepared.matched, facts, self.deployment.guardrails)
+
+    def _usable(self) -> list[Mapping[str, Any]]:
+        """Unused approvals of exactly this call. One that a guardrail asked for holds under that guardrail only: other
+        guardrails since then may mean something else by the same rule."""
+        found = approvals.usable(self.txn, self.session.id, self.prepared.content, self.request.approval_id)
+        guardrails = self.deployment.guardrails
+        if guardrails is None:
+            return found
+        return [
+            row
+            for row in found
+            if not guardrails.has(row["rule"])
+            or self.deployment.ledger.record_in(self.txn, row["requested_record"]).data.get("guardrails")
+            == guardrails.digest
+        ]
 
     # -- what was before
 
@@ -162,7 +165,7 @@ class _Attempt:
 
     def _without_own(self, facts: Facts, resumes: Mapping[str, Any]) -> Facts:
         """A call that goes on has spent its share already: what it took does not count against it once more."""
-        alone = settle(self.session.chain, self.prepared.matched, replace(facts, counters={}))
+        alone = self._settle(replace(facts, counters={}))
         if alone.clause != resumes["clause"]:
             return facts
         counters = dict(facts.counters)
@@ -206,7 +209,6 @@ class _Attempt:
             self.call_id = new_id("c")
             return None
         if approval["state"] == "approved":
-            self.approval = approval
             return None
         if approval["state"] == "requested":
             return Refused(approvals.still_waiting(approval), call_id, approval["id"])
@@ -318,8 +320,10 @@ class _Attempt:
             "actions": action_summary(prepared.view.accesses),
             "catalogue": self.deployment.catalogue.digest,
             "evaluator": EVALUATOR,
-            "facts": facts_record(facts),
+            "facts": facts_record(facts, guarded=self.deployment.guardrails is not None),
         }
+        if self.deployment.guardrails is not None:
+            data["guardrails"] = self.deployment.guardrails.digest
         if self.request.definition is not None:
             data["definition"] = self.request.definition.digest
         if self.parent is not None:
@@ -366,26 +370,43 @@ class _Attempt:
     def _permit(self, decision: Decision, facts: Facts) -> Ticket:
         txn = self.txn
         data = self._common(decision, facts)
-        resumes, approval = self.resumes, self.approval
+        resumes = self.resumes
         kind = "call.intent"
         if resumes is not None:
             kind = "call.resumed"
             data["intent"] = resumes["intent_record"]
         else:
             for reserved in decision.spends:
-                spend(self.txn, reserved.limit, reserved.amount)
-        if approval is not None:
-            data["approval"] = approval["id"]
+                spend(txn, reserved.limit, reserved.amount)
+            self._count(facts)
+        if self.approvals:
+            data["approval"] = self.approvals[-1]["id"]
+        if len(self.approvals) > 1:
+            data["approvals"] = [approval["id"] for approval in self.approvals]
         appended = txn.append(self._draft(kind, decision, data))
-        if approval is not None:
+        for approval in self.approvals:
             approvals.use(self.deployment, txn, approval, call_id=self.call_id, intent=appended.id)
         intent = appended.id if resumes is None else resumes["intent_record"]
         self._put_call("running", decision, intent_record=intent, time=appended.time)
         self._touch(appended.id)
         if self.prepared.identity is not None:
             self.running.begin(self.call_id)
-        spends = () if resumes is not None else tuple((each.limit, each.amount) for each in decision.spends)
-        return Ticket.begin(self.call_id, intent, self.prepared.tool, spends)
+        spends = () if resumes is not None else self._spends(decision)
+        carried = labels.of_tool(self.deployment, self.prepared.tool)
+        return Ticket.begin(self.call_id, intent, self.prepared.tool, spends, self.session.chain[0].terms.id, carried)
+
+    def _spends(self, decision: Decision) -> tuple[tuple[str, str], ...]:
+        """What is taken back if the call turns out not to have run: its limits, and the counts that guardrails read."""
+        found = tuple((each.limit, each.amount) for each in decision.spends)
+        if counts_calls(self.deployment):
+            found += tuple((limit, "1") for limit, _ in counted(self.session.id, self.prepared.tool))
+        return found
+
+    def _count(self, facts: Facts) -> None:
+        if counts_calls(self.deployment):
+            both = counted(self.session.id, self.prepared.tool)
+            for (limit, _), earlier in zip(both, (facts.around.calls, facts.around.tool_calls), strict=True):
+                self.txn.put("counters", limit, value=str(earlier + 1))
 
     def _touch(self, record_id: str) -> None:
         """Index what is touched under keyed hashes: `remit who RESOURCE` finds it, a thief of the index does not."""
@@ -430,7 +451,7 @@ class _Attempt:
                 txn.put("sessions", session.id, state="suspended")
 
     def _ask(self, decision: Decision, facts: Facts) -> Refused:
-        waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content)
+        waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content, decision.rule)
         if waiting is not None:
             return Refused(decision, waiting["call_id"], waiting["id"])
         approval_id = new_id("a")
@@ -439,14 +460,3 @@ class _Attempt:
         approvals.open_question(self.txn, approval_id, self.session.id, data, self.prepared.content, appended.id)
         self._put_call("ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id)
         return Refused(decision, self.call_id, approval_id, fresh_approval=True)
-
-
-def facts_record(facts: Facts) -> dict[str, Any]:
-    """Facts as a leaf keeps them, for replay. Sums are left to the counters' history: they say what arguments held."""
-    return {
-        "now": show_moment(facts.now),
-        "session": facts.session,
-        "revoked": sorted(facts.revoked),
-        "counters": {limit: value for limit, value in sorted(facts.counters.items()) if ":sum:" not in limit},
-        "approved": sorted(facts.approved_rules),
-    }

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from remit.authority.breadth import check_breadth
+from remit.authority.calls import SessionFacts
 from remit.authority.compile import compile_grant
 from remit.authority.durations import show_moment
 from remit.authority.source import GrantSource, read_grant
@@ -96,6 +97,7 @@ def issue(
         check_breadth(terms, deployment.catalogue)
         compile_grant(terms)  # whatever cannot be decided later is refused now
         _check_ceiling(txn, terms, who)
+        _check_guardrails(deployment, terms)
         _append(deployment, txn, read, terms, who, key=key, content_key=content_key)
         return grant_id
 
@@ -146,6 +148,22 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
             )
 
 
+def _check_guardrails(deployment: Deployment, terms: GrantTerms) -> None:
+    """What guardrails forbid whatever the calls will be, nobody can hand on: see `CedarGuardrails.standing`."""
+    if deployment.guardrails is None:
+        return
+    roles = deployment.people.roles(terms.principal)
+    around = SessionFacts(environment=deployment.environment, roles=roles)
+    problems = [
+        f"{tool}: the guardrail {policy.id} forbids it to {terms.agent} for {terms.principal}"
+        + (f": {policy.reason}" if policy.reason else "")
+        for policy, tool in deployment.guardrails.standing(terms, around)
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise GrantError(problems[0] + more, problems=problems)
+
+
 def _words(period: timedelta) -> str:
     return {86400: "a day", 3600: "an hour", 604800: "a week"}.get(int(period.total_seconds()), str(period))
 
@@ -187,6 +205,7 @@ def _append(
                 "agent": terms.agent,
                 "issuer": who.as_record(),
                 "catalogue": deployment.catalogue.digest,
+                **deployment.guarded(),
                 **window,
             },
             private={

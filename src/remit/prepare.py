@@ -54,12 +54,13 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
     if failure is None:
         view, failure = _resolve(view, request, known)
     matched = Match.refused(failure, view) if failure is not None else match(chain, view)
-    if matched.failure is None:
+    if matched.failure is None or not matched.failure.enforced:  # a clause that observes disables no guardrail
         closed = _unresolved(view) or deployment.own_files.check(view.accesses)
         if closed is not None:
             matched = Match.refused(closed, view)
     ledger = deployment.ledger
-    provisional = settle(chain, matched, Facts(datetime.now(UTC), "open", frozenset(), {}))
+    expected = Facts(datetime.now(UTC), "open", frozenset(), {}, around=session.around)
+    provisional = settle(chain, matched, expected, deployment.guardrails)
     prepared = Prepared(
         tool=tool,
         snapshot=snapshot,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import select
 from sqlmodel import col
 
+from remit import labels
 from remit.authority.durations import show_moment
 from remit.errors import Denied, Unrepresentable, UsageError
 from remit.ids import new_id
@@ -58,6 +59,7 @@ def _recover_writer(deployment: Deployment, txn: Txn, writer: str) -> None:
         row = txn.get("calls", call_id)
         if row is None or row["state"] != "running":
             continue
+        carried = labels.of_tool(deployment, row["tool"])
         appended = txn.append(
             deployment.ledger.draft(
                 "call.outcome",
@@ -69,9 +71,11 @@ def _recover_writer(deployment: Deployment, txn: Txn, writer: str) -> None:
                     "status": "unknown",
                     "recovered": True,
                     "dead_writer": writer,
+                    **({"labels": list(carried)} if carried else {}),
                 },
             )
         )
+        labels.add(txn, row["grant_id"], carried)
         txn.put("calls", call_id, state="unknown", outcome_record=appended.id, outcome_time=appended.time)
 
 

@@ -15,13 +15,13 @@ from sqlmodel import col
 
 from remit.approvals import fresh_arguments
 from remit.authority.brief import brief
-from remit.authority.calls import Decision
+from remit.authority.calls import Decision, SessionFacts
 from remit.authority.compile import CompiledGrant
 from remit.authority.durations import show_moment
 from remit.calls import CallOptions, CallRequest
 from remit.current import CURRENT
-from remit.entry import read_facts
 from remit.errors import Denied, Remedy, UsageError
+from remit.facts import read_facts
 from remit.identity import process_workload
 from remit.ids import new_id
 from remit.store.tables import ApprovalRow, RecordRow, SessionRow
@@ -63,6 +63,8 @@ class Session:
         self._opened = False
         self._row: Mapping[str, Any] = {}
         self.chain: tuple[CompiledGrant, ...] = ()
+        self.around = SessionFacts()
+        """What guardrails could read when a call was last decided: a first guess for the next one."""
 
     # -- who and what
 
@@ -250,6 +252,7 @@ class Session:
                     "ends": show_moment(ends),
                     "catalogue": deployment.catalogue.digest,
                     "development": deployment.development,
+                    **deployment.guarded(),
                 },
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from remit.errors import DenialCode, Remedy
 from remit.resources.access import Access
@@ -55,6 +55,26 @@ class ApprovalNeed:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What guardrails may know of the session around a call: facts as they stood when it was decided.
+
+    `labels` are what the session has touched so far (over its whole delegation tree), `calls` how many of its calls
+    ran before this one and `tool_calls` how many of the same tool (both 0 where no guardrail counts), `roles` the
+    principal's.
+    """
+
+    labels: frozenset[str] = frozenset()
+    calls: int = 0
+    tool_calls: int = 0
+    mode: str = "enforce"
+    environment: str = "unspecified"
+    roles: frozenset[str] = frozenset()
+
+
+_NO_SESSION_FACTS: Final = SessionFacts()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that a decision reads beside grant and call. It is recorded with the decision, so replay agrees."""
 
@@ -63,6 +83,7 @@ class Facts:
     revoked: frozenset[str]
     counters: Mapping[str, str]
     approved_rules: frozenset[str] = frozenset()
+    around: SessionFacts = _NO_SESSION_FACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +115,21 @@ class Failure:
     reason: str
     remedy: Remedy
     clause: str | None = None
+    enforced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the guardrails say to a call that they do not simply let through.
+
+    `deny` with the first rule that forbids it; or `ask`, with every rule that wants an approval and whose. A ruling
+    that is not `enforced` is recorded, and the call runs.
+    """
+
+    effect: Literal["deny", "ask"]
+    code: DenialCode
+    rule: str
+    reason: str
+    remedy: Remedy
+    needs: tuple[tuple[str, ApprovalNeed], ...] = ()
     enforced: bool = True

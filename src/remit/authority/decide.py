@@ -5,16 +5,17 @@ A chain is root first, the acting grant last. The order of one decision:
 ```
 match    tool → arguments → resources                              on every link; strictest wins
 settle   (1) session  (2) window  (3) revocation  (4) hand-on-only and depth
-         (5) what match found  (6) limits  (7) approval
+         (5) what match found  (6) guardrails  (7) limits  (8) approval
 ```
 
-Both are pure: the same chain, call and facts give the same decision, on any machine, at any time.
+Both are pure: the same chain, call, guardrails and facts give the same decision, on any machine, at any time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,11 +25,13 @@ from remit.authority.calls import (
     Decision,
     Facts,
     Failure,
+    Ruling,
     Spend,
 )
 from remit.authority.compile import CompiledClause, CompiledGrant, Counter
 from remit.authority.durations import say_moment
 from remit.authority.failures import explain_mismatch
+from remit.authority.guardrails import Guardrails
 from remit.authority.literals import add_exactly, decimal_text, show
 from remit.errors import DenialCode, Remedy
 
@@ -88,19 +91,21 @@ def _match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
     return Match(call, tuple(links), failure)
 
 
-def settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
+def settle(
+    chain: Sequence[CompiledGrant], matched: Match, facts: Facts, guardrails: Guardrails | None = None
+) -> Decision:
     """Decide a matched call on the facts. Pure and cheap, so that it can be repeated inside a store transaction.
 
     Never raises: an error inside is a refusal.
     """
     try:
-        return _settle(chain, matched, facts)
+        return _settle(chain, matched, facts, guardrails)
     except Exception:  # noqa: BLE001 - whatever goes wrong in deciding, the answer is no
         reason = "The call could not be decided because of an error inside the gate."
         return _deny("evaluator_error", "remit/evaluator", reason, Remedy("stop"), _accesses(matched))
 
 
-def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
+def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts, guardrails: Guardrails | None) -> Decision:
     if facts.session != "open":
         return _session(facts)
     now = facts.now
@@ -117,17 +122,70 @@ def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Dec
         refused = _handed_on(chain, matched)
         if refused is not None:
             return refused
-    if matched.failure is not None:
-        return _failed(matched.failure, matched)
-    assert matched.call is not None
-    if len(matched.links) == 1:
-        return _single(matched.links[0], matched.call, facts)
-    return _several(chain, matched.links, matched.call, facts)
+    failure, call = matched.failure, matched.call
+    if failure is not None and (failure.enforced or call is None):
+        return _failed(failure, matched)
+    assert call is not None
+    ruling = None if guardrails is None else guardrails.judge(call, chain, facts)
+    if ruling is not None and ruling.effect == "deny" and ruling.enforced:
+        return _forbidden(ruling, call)
+    if failure is not None:
+        decision = _failed(failure, matched)
+    elif len(matched.links) == 1:
+        decision = _single(matched.links[0], call, facts)
+    else:
+        decision = _several(chain, matched.links, call, facts)
+    return decision if ruling is None else _under(ruling, decision, call, facts)
 
 
-def decide(chain: Sequence[CompiledGrant], call: CallView, facts: Facts) -> Decision:
+def decide(
+    chain: Sequence[CompiledGrant], call: CallView, facts: Facts, guardrails: Guardrails | None = None
+) -> Decision:
     """`settle(match(…))`."""
-    return settle(chain, match(chain, call), facts)
+    return settle(chain, match(chain, call), facts, guardrails)
+
+
+# -- guardrails
+
+
+def _forbidden(ruling: Ruling, call: CallView) -> Decision:
+    return _deny(ruling.code, ruling.rule, ruling.reason, ruling.remedy, call.accesses)
+
+
+def _under(ruling: Ruling, decision: Decision, call: CallView, facts: Facts) -> Decision:
+    """The grant's own decision under a ruling that does not forbid outright.
+
+    A limit that is reached refuses before anybody is asked. Then every rule that wants an approval gets one of its
+    own, the guardrails' before the clause's.
+    """
+    if decision.effect == "deny" and decision.enforced:
+        return decision
+    if ruling.effect == "ask":
+        for rule, need in ruling.needs:
+            if rule not in facts.approved_rules:
+                reason = f"{call.tool} waits for approval by {' or '.join(need.by)}: {need.reason}."
+                return replace(
+                    decision,
+                    effect="ask",
+                    code="approval_required",
+                    rule=rule,
+                    reason=reason,
+                    remedy=Remedy("await_approval"),
+                    need=need,
+                    enforced=True,
+                )
+        return decision
+    if decision.effect != "permit":
+        return decision
+    return replace(
+        decision,
+        effect="deny",
+        code=ruling.code,
+        rule=ruling.rule,
+        reason=ruling.reason,
+        remedy=ruling.remedy,
+        enforced=False,
+    )
 
 
 # -- limits and approval

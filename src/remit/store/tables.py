@@ -110,7 +110,10 @@ class WriterRow(Base, table=True):
 
 
 class GrantRow(Base, table=True):
-    """A grant as it stands: its newest version and whether it is active or revoked."""
+    """A grant as it stands: its newest version and whether it is active or revoked.
+
+    `labels` of a root grant: a JSON list of what the sessions below it have touched.
+    """
 
     __tablename__ = "grants"
 
@@ -134,6 +137,7 @@ class GrantRow(Base, table=True):
     root: str
     record_id: str
     revoked_record: str | None = None
+    labels: str | None = None
 
 
 class BindingRow(Base, table=True):
