@@ -1,0 +1,56 @@
+"""Reserved words that a parser may take for a name, and so swallow the statement that they open.
+
+T-SQL needs no semicolon: `SELECT 1 SHUTDOWN` is two statements to the server and an alias to a lenient parser. No
+server takes a reserved word for a name without quotation marks, so such a reading is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlglot import exp
+
+from remit.errors import NotCanonical
+from remit.resources.text import shown
+
+_COMMON: Final = frozenset(
+    """
+all alter and as between by case check create cross delete distinct drop else except exists from grant group having
+in inner insert intersect into is join like limit not on or order outer returning revoke select set table then union
+update using values when where with
+""".split()
+)
+_TSQL: Final = frozenset(
+    """
+add any asc authorization backup begin break browse bulk cascade checkpoint close clustered coalesce collate
+commit compute constraint contains containstable continue convert current cursor database dbcc deallocate declare deny
+desc disk distributed double dump end errlvl escape exec execute exit external fetch file fillfactor for foreign
+freetext freetexttable full function goto holdlock identity identity_insert identitycol if index key kill
+lineno load merge national nocheck nonclustered null nullif of off offsets open opendatasource openquery
+openrowset openxml option over percent pivot plan precision primary print proc procedure public raiserror read
+readtext reconfigure references replication restore restrict return revert rollback rowcount rowguidcol rule save
+schema securityaudit semantickeyphrasetable semanticsimilaritydetailstable semanticsimilaritytable setuser shutdown
+some statistics tablesample textsize throw to top tran transaction trigger truncate try_convert tsequal unique unpivot
+updatetext use user varying view waitfor while within writetext go left right enable disable send receive
+""".split()
+)
+RESERVED: Final = {
+    "postgres": _COMMON | frozenset("analyse analyze do end fetch for lateral offset only window".split()),
+    "sqlite": _COMMON - {"by"} | frozenset({"commit", "transaction", "index"}),
+    "mysql": _COMMON | frozenset("call kill load lock outfile procedure rename replace use straight_join".split()),
+    "tsql": _COMMON - {"limit", "returning", "using"} | _TSQL,
+}
+_NAMING: Final = (exp.Table, exp.TableAlias, exp.Alias)
+
+
+def require_no_reserved(tree: exp.Expr, dialect: str) -> None:
+    """Raises NotCanonical when a reserved word, unquoted, has become the name of a table or an alias; in T-SQL, any
+    name.
+    """
+    for node in tree.find_all(exp.Identifier):
+        if node.args.get("quoted") or node.name.lower() not in RESERVED[dialect]:
+            continue
+        if isinstance(node.parent, _NAMING) or (dialect == "tsql" and node.name.lower() not in ("user", "default")):
+            raise NotCanonical(
+                f"the reserved word {shown(node.name)} stands where a name is expected; it could open another statement"
+            )
