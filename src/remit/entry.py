@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals, labels
+from remit import approvals, attribution, labels
 from remit.authority.calls import Decision, Facts
 from remit.authority.decide import settle
 from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
@@ -307,6 +307,7 @@ class _Attempt:
             "principal": session.principal,
             "agent": session.agent,
             "workload": session.workload,
+            **attribution.of_row(self.txn.get("sessions", session.id)),
             "grant": acting.id,
             "version": acting.version,
             "chain": [link.digest for link in session.chain],

@@ -172,6 +172,7 @@ class SessionRow(Base, table=True):
     detached: bool | None = None
     idle_seconds: int | None = None
     last_call: str | None = None
+    identity: str | None = None
 
 
 class CallRow(Base, table=True):
@@ -253,6 +254,16 @@ class ToolRow(Base, table=True):
     text_digest: str | None = None
     state: str
     record_id: str
+
+
+class TokenRow(Base, table=True):
+    """A token that may be used once, and was: id is the keyed digest of its issuer and `jti`."""
+
+    __tablename__ = "tokens"
+
+    id: str = Field(primary_key=True)
+    used_by: str
+    expires: str
 
 
 class TouchRow(Base, table=True):

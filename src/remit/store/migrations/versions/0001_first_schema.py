@@ -170,6 +170,7 @@ def upgrade() -> None:
         sa.Column("detached", sa.Boolean(), nullable=True),
         sa.Column("idle_seconds", sa.Integer(), nullable=True),
         sa.Column("last_call", sa.String(), nullable=True),
+        sa.Column("identity", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("session_key"),
     )
@@ -179,6 +180,13 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("used_by", sa.String(), nullable=False),
+        sa.Column("expires", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "tools",
