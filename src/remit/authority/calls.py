@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from remit.authority.sources import Found
 from remit.errors import DenialCode, Remedy
 from remit.resources.access import Access
 
@@ -21,7 +22,8 @@ class CallView:
     `arguments` is what the model sent, `effective` the same with the pinned defaults filled in, `defaulted` the names
     whose value equals the default. `injected` are scalars that the framework adds. `covered` are arguments whose whole
     value a URI covers; `unresolved` says why the catalogue could not read the call; `catalogued` whether it knows
-    what the tool touches. `secret` arguments are never shown in a sentence.
+    what the tool touches. `secret` arguments are never shown in a sentence. `sources` is what earlier results hold for each
+    `from` of the grant, gathered before the call is judged.
     """
 
     tool: str
@@ -34,6 +36,7 @@ class CallView:
     unresolved: str | None
     catalogued: bool
     secret: frozenset[str] = frozenset()
+    sources: Mapping[str, Found] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

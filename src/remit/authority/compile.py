@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from remit.authority.keys import server_wildcard
 from remit.authority.limits import SumLimit
 from remit.authority.literals import Slot, add_exactly, decimal_text, exact_decimal
 from remit.authority.model import ANY, Clause
+from remit.authority.picking import Picker
+from remit.authority.sources import Found
 from remit.authority.terms import GrantTerms
 from remit.authority.words.base import Check, Scope
 from remit.errors import GrantError
@@ -59,6 +61,8 @@ class CompiledClause:
         "patterns",
         "permitted",
         "rule",
+        "scope",
+        "selectors",
         "source",
         "tool",
     )
@@ -66,6 +70,9 @@ class CompiledClause:
     def __init__(self, tool: str, source: Clause, scope: Scope, counters: tuple[Counter, ...]) -> None:
         self.tool = tool
         self.source = source
+        self.scope = scope
+        bounds = (*source.arguments.values(), *source.injected.values())
+        self.selectors = tuple(selector for bound in bounds for selector in bound.selectors())
         self.rule = f"{tool}/{source.name}"
         self.permitted = f"The clause {self.rule} allows this call."
         self.bounds: tuple[Bound, ...] = tuple(
@@ -93,6 +100,12 @@ class CompiledClause:
     def name(self) -> str:
         """The clause's name."""
         return self.source.name
+
+    def on(self, sources: Mapping[str, Found]) -> CompiledClause:
+        """This clause, its `from` bound to what earlier results hold. Itself where it points at none."""
+        if not self.selectors:
+            return self
+        return CompiledClause(self.tool, self.source, replace(self.scope, sources=sources), self.counters)
 
     def spends(self, call: CallView) -> tuple[Spend, ...]:
         """What one call adds to each counter that it touches."""
@@ -197,7 +210,7 @@ class CompiledGrant:
     """One link of a delegation chain, ready to judge calls. Immutable; cache it by `digest`."""
 
     __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "expires", "id", "limit_ids",
-                 "may_use", "not_before", "terms")  # fmt: skip
+                 "may_use", "not_before", "pickers", "terms")  # fmt: skip
 
     def __init__(self, terms: GrantTerms) -> None:
         self.terms = terms
@@ -207,7 +220,9 @@ class CompiledGrant:
         self.expires = terms.expires
         self.may_use = terms.delegation.may_use
         self.denied_limit: int | None = terms.limits.denied
-        scope = Scope(addresses=terms.addresses)
+        scope = Scope(
+            addresses=terms.addresses, task=terms.task, bindings=terms.bindings, parameters=terms.parameters
+        )
         shared = _shared_counters(terms)
         tools: dict[str, tuple[CompiledClause, ...]] = {}
         limit_ids: dict[str, None] = {}
@@ -225,6 +240,7 @@ class CompiledGrant:
         self._tools = tools
         self._wildcards = any(tool.endswith(".*") for tool in tools)
         self.limit_ids = tuple(limit_ids)
+        self.pickers = _pickers(tools, scope)
         self._argument_names = {
             tool: frozenset(name for clause in clauses for name in (*clause.names, *clause.source.injected))
             for tool, clauses in tools.items()
@@ -247,6 +263,13 @@ class CompiledGrant:
             found = self._argument_names.get(server_wildcard(tool))
         return found or frozenset()
 
+    def pickers_for(self, tool: str) -> tuple[Picker, ...]:
+        """What has to be looked for in earlier results before a call of this tool can be judged."""
+        found = self.pickers.get(tool)
+        if found is None and self._wildcards and tool not in self._tools:
+            found = self.pickers.get(server_wildcard(tool))
+        return found or ()
+
     @property
     def tools(self) -> Mapping[str, tuple[CompiledClause, ...]]:
         """Every granted tool key with its clauses."""
@@ -259,6 +282,15 @@ def compile_grant(terms: GrantTerms) -> CompiledGrant:
         return CompiledGrant(terms)
     except AssertionError as error:
         raise GrantError(f"grant {terms.id} still has open parameters, so it authorises nothing") from error
+
+
+def _pickers(tools: Mapping[str, tuple[CompiledClause, ...]], scope: Scope) -> Mapping[str, tuple[Picker, ...]]:
+    found: dict[str, tuple[Picker, ...]] = {}
+    for tool, clauses in tools.items():
+        selectors = {selector.key: selector for clause in clauses for selector in clause.selectors}
+        if selectors:
+            found[tool] = tuple(Picker(selector, scope) for selector in selectors.values())
+    return found
 
 
 def _clause_counters(grant: str, tool: str, clause: Clause) -> list[Counter]:

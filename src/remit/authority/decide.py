@@ -77,6 +77,8 @@ def _match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
     for grant in chain:
         found: list[CompiledClause] = []
         for clause in grant.clauses(call.tool):
+            if clause.selectors:
+                clause = clause.on(call.sources)
             if clause.admits(call):
                 found.append(clause)
                 if not clause.counters:
