@@ -136,6 +136,8 @@ def run_stdio(
     url: str | None = None,
     idle: str = "30m",
     people: str | Path | None = None,
+    policies: str | Path | Sequence[str | Path] | None = None,
+    environment: str = "unspecified",
     credential: remit.Credential | str | None = None,
     development: bool = False,
 ) -> int:
@@ -160,7 +162,15 @@ def run_stdio(
     ended_by_client = True
     with (
         _only_protocol() as (stdin, stdout),
-        remit.open(url, can=can, catalogue=sources, people=people, development=development) as app,
+        remit.open(
+            url,
+            can=can,
+            catalogue=sources,
+            people=people,
+            policies=policies,
+            environment=environment,
+            development=development,
+        ) as app,
         contextlib.suppress(asyncio.CancelledError),
     ):
         joined = app.join(session) if session is not None else None

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from sqlalchemy import func, select
 from sqlmodel import col
 
+from remit import opening
 from remit.approvals import fresh_arguments
+from remit.attribution import Presented
 from remit.authority.brief import brief
 from remit.authority.calls import Decision, SessionFacts
 from remit.authority.compile import CompiledGrant
@@ -22,8 +24,8 @@ from remit.calls import CallOptions, CallRequest
 from remit.current import CURRENT
 from remit.errors import Denied, Remedy, UsageError
 from remit.facts import read_facts
-from remit.identity import process_workload
 from remit.ids import new_id
+from remit.parties import Workload
 from remit.store.tables import ApprovalRow, RecordRow, SessionRow
 
 if TYPE_CHECKING:
@@ -45,10 +47,11 @@ class Session:
         grant_id: str | None,
         *,
         key: str | None = None,
-        workload: str | None = None,
+        workload: str | Workload | None = None,
         idle: timedelta | None = None,
         session_id: str | None = None,
         context: Mapping[str, Any] | None = None,
+        presenting: Callable[[], opening.Shown] | None = None,
     ) -> None:
         self._app = app
         self._wanted_grant = grant_id
@@ -56,7 +59,9 @@ class Session:
         self._idle = idle
         self._id = session_id
         self._first_context = context
-        self._claimed_workload = workload
+        self._workload = Workload(workload) if isinstance(workload, str) else workload
+        self._presenting = presenting
+        self._presented: Presented | None = None
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
         self._suspended_noted = False
@@ -100,7 +105,7 @@ class Session:
 
     @property
     def workload(self) -> str:
-        """The process that acts, as it says of itself."""
+        """The process that acts. `session.opened` says whether it is claimed or proved."""
         self.open()
         return str(self._row["workload"])
 
@@ -180,7 +185,9 @@ class Session:
         """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
         if not self._opened:
             self._app.recover()
-            self._app.deployment.ledger.run(self._open)
+            if self._presenting is not None:
+                self._wanted_grant, self._presented = self._presenting()
+            opening.run(self._app.deployment, self._presented, self._open)
             self._opened = True
             if self._first_context:
                 self.context(**self._first_context)
@@ -192,6 +199,7 @@ class Session:
         if row is None:
             assert self._wanted_grant is not None
             self._begin(txn, self._wanted_grant)
+            opening.use_once(txn, self._presented, self._id or "")
             return
         if self._wanted_grant is not None and row["grant_id"] != self._wanted_grant:
             raise UsageError(
@@ -200,6 +208,7 @@ class Session:
             )
         self.chain = deployment.chain(txn, row["grant_id"])
         self._id, self._row = row["id"], row
+        opening.use_once(txn, self._presented, row["id"])
 
     def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
         if self._id is not None:
@@ -222,7 +231,8 @@ class Session:
         acting = self.chain[-1].terms
         self._refuse_unusable(txn)
         session_id = new_id("s")
-        workload = self._claimed_workload or process_workload()
+        workload = self._workload or Workload.this_process()
+        known = opening.attributed(deployment, txn, self.chain, workload, self._presented)
         ends = min(link.terms.expires for link in self.chain)
         row = {
             "grant_id": acting.id,
@@ -230,7 +240,8 @@ class Session:
             "state": "open",
             "principal": acting.principal,
             "agent": acting.agent,
-            "workload": workload,
+            "workload": workload.id,
+            "identity": known.stored(),
             "mode": "enforce",
             "opened": show_moment(txn.now),
             "ends": show_moment(ends),
@@ -246,7 +257,9 @@ class Session:
                     "chain": [link.digest for link in self.chain],
                     "principal": acting.principal,
                     "agent": acting.agent,
-                    "workload": {"id": workload, "authenticated": False, "method": "claimed"},
+                    "workload": workload.as_record(),
+                    **known.as_record(),
+                    **({"token": self._presented.as_record()} if self._presented is not None else {}),
                     "mode": "enforce",
                     "key": deployment.ledger.keyed("session-key", self._key) if self._key else None,
                     "ends": show_moment(ends),
@@ -305,7 +318,7 @@ class Session:
                 deployment.ledger.draft(
                     "session.joined",
                     session=self._id,
-                    data={"workload": {"id": process_workload(), "authenticated": False, "method": "claimed"}},
+                    data={"workload": Workload.this_process().as_record()},
                 )
             )
             deployment.joined.add(marker)

@@ -15,6 +15,7 @@ from remit.cli import (
     login,
     mcp,
     person,
+    policy,
     review,
     session,
     setup,
@@ -62,6 +63,7 @@ app.add_typer(approval.app, name="approval")
 app.add_typer(tool.app, name="tool")
 app.command("who")(who.who)
 app.add_typer(review.app, name="review")
+app.add_typer(policy.app, name="policy")
 app.command("verify")(verify.verify)
 app.add_typer(mcp.app, name="mcp")
 

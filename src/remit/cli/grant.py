@@ -18,8 +18,10 @@ from remit.cli.options import (
     AsPerson,
     CatalogueFiles,
     Development,
+    Environment,
     KeyFile,
     PeopleFile,
+    PolicyFiles,
     Url,
     catalogue_files,
     credential,
@@ -78,13 +80,23 @@ def issue(
     key_file: KeyFile = None,
     people: PeopleFile = None,
     catalogue: CatalogueFiles = None,
+    policies: PolicyFiles = None,
+    environment: Environment = "unspecified",
     development: Development = False,
     as_json: AsJson = False,
 ) -> None:
     """Issue a grant: signed by this deployment, recorded with your credential."""
     given = typed(read_grant(file), parameter)
     who = credential(person, key_file, development)
-    with opened(url, can=["issue"], people=people, catalogue=catalogue, development=development) as remit:
+    with opened(
+        url,
+        can=["issue"],
+        people=people,
+        catalogue=catalogue,
+        policies=policies,
+        environment=environment,
+        development=development,
+    ) as remit:
         grant = remit.issue(file, given, key=key, credential=who)
     if as_json:
         show_json(described(grant))

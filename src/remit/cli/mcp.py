@@ -14,12 +14,15 @@ from remit.cli.options import (
     AsPerson,
     CatalogueFiles,
     Development,
+    Environment,
     KeyFile,
     PeopleFile,
+    PolicyFiles,
     Url,
     catalogue_files,
     credential,
     people_file,
+    policy_files,
     require_ledger,
 )
 from remit.errors import UsageError
@@ -44,6 +47,8 @@ def proxy(
     key_file: KeyFile = None,
     people: PeopleFile = None,
     catalogue: CatalogueFiles = None,
+    policies: PolicyFiles = None,
+    environment: Environment = "unspecified",
     development: Development = False,
 ) -> None:
     """Run any stdio MCP server behind the gate: a client starts this command in the server's place.
@@ -68,6 +73,8 @@ def proxy(
         url=ledger,
         idle=idle,
         people=people_file(people),
+        policies=policy_files(policies),
+        environment=environment,
         credential=credential(person, key_file, development) if issuing else None,
         development=development,
     )

@@ -1,0 +1,116 @@
+"""`remit policy`: guardrails read before they are in force, and tests of what grants and guardrails let through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import select
+from sqlmodel import col
+
+from remit.cli.border import NO
+from remit.cli.options import POLICY_FOLDER, AsJson, Url, opened
+from remit.cli.output import bullets, console, plural, show_json, state, table
+from remit.errors import UsageError
+from remit.review.policy_tests import run_files
+from remit.store.tables import ToolRow
+
+app = typer.Typer(no_args_is_help=True, help="Guardrails and tests of policies: check, test.")
+
+TESTS = (Path("policies/tests"), Path("grants/tests"))
+
+
+@app.command()
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Cedar files or folders of them. Without any, policies/guardrails.", show_default=False),
+    ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(help="What the tools take: JSON, from tool keys to JSON schemas.", show_default=False),
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse guardrails with file and line when they are wrong; say what is doubtful, and what no tool takes.
+
+    The schemas of tools come from --tools, or with --url from the definitions that a ledger has accepted.
+    """
+    from remit.authority.cedar import source  # its library is large, and only loaded where it is used
+    from remit.authority.cedar.lint import lint
+    from remit.authority.cedar.rules import CedarGuardrails
+    from remit.authority.cedar.schemas import check_tools
+
+    loaded = source.load(*(files or [POLICY_FOLDER]))
+    CedarGuardrails(loaded)
+    known = {**(_pinned(url) if url is not None else {}), **(_given(tools) if tools is not None else {})}
+    careful, problems = lint(loaded.policies), check_tools(loaded.policies, known)
+    if as_json:
+        ids = [policy.id for policy in loaded.policies]
+        show_json({"digest": loaded.digest, "guardrails": ids, "warnings": careful, "problems": problems})
+    else:
+        show = console()
+        show.print(f"{plural(len(loaded.policies), 'guardrail')}, digest {loaded.digest}", soft_wrap=True)
+        show.print(bullets([*problems, *(f"Careful: {sentence}" for sentence in careful)]))
+    if problems:
+        raise typer.Exit(NO)
+
+
+@app.command("test")
+def run_tests(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Test files or folders of them. Without any, policies/tests and grants/tests.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run tests of policies: each call of a file is decided as it would be, and compared with what was expected."""
+    wanted = files or [folder for folder in TESTS if folder.is_dir()]
+    if not wanted:
+        raise UsageError(f"no tests here: expected files, or a folder {' or '.join(str(folder) for folder in TESTS)}")
+    found = list(run_files(wanted))
+    failed = [result for result in found if not result.passed]
+    if not found:
+        raise UsageError(f"no *.yaml file in {', '.join(str(path) for path in wanted)}")
+    if as_json:
+        rows = [
+            {"where": one.where, "passed": one.passed, "expected": one.expected, "got": one.got, "reason": one.reason}
+            for one in found
+        ]
+        show_json({"cases": len(found), "failed": len(failed), "results": rows})
+    else:
+        show = console()
+        if failed:
+            rows_ = [(state("refused"), one.where, one.expected, one.got, one.reason) for one in failed]
+            show.print(table(["", "case", "expected", "got", "because"], rows_))
+        show.print(f"{plural(len(found), 'case')}, {len(failed)} failed.")
+    if failed:
+        raise typer.Exit(NO)
+
+
+def _given(path: Path) -> dict[str, Mapping[str, Any]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the tools in {path}: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(schema, dict) for schema in found.values()):
+        raise UsageError(f"{path}: expected a mapping from tool keys to JSON schemas")
+    return found
+
+
+def _pinned(url: str) -> dict[str, Mapping[str, Any]]:
+    """The schemas of the tool definitions that a ledger has accepted."""
+    found: dict[str, Mapping[str, Any]] = {}
+    accepted = select(ToolRow).where(col(ToolRow.state) == "accepted")
+    with opened(url) as remit:
+        for row in remit.ledger.read().mappings(accepted):
+            schema = json.loads(remit.ledger.artefact(row["digest"])).get("schema")
+            if isinstance(schema, dict):
+                found[row["key"]] = schema
+    return found
