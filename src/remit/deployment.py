@@ -15,6 +15,7 @@ from remit.authority.terms import GrantTerms
 from remit.errors import GrantError, IdentityError, UsageError, VerificationError
 from remit.identity import Authenticator, Credential, Identity, People
 from remit.ledger import Ledger, Txn
+from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
 from remit.signing import GRANT_TYPE, SigningKey, VerifyingKey
 
@@ -50,6 +51,9 @@ class Deployment:
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     joined: set[tuple[str, str]] = field(default_factory=set)
     """(session, writer) pairs whose joining is on record."""
+
+    histories: Histories = field(default_factory=Histories)
+    """Earlier calls of sessions, for `from`."""
 
     _compiled: dict[str, CompiledGrant] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from remit import provenance
 from remit.authority.calls import CallView, Facts, Failure
 from remit.authority.decide import Match, match, settle
 from remit.authority.keys import tool_key
@@ -53,6 +55,8 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         failure = Failure("argument_out_of_bounds", f"{tool}:sent", f"{request.objection}.", remedy)
     if failure is None:
         view, failure = _resolve(view, request, known)
+        if failure is None and any(link.pickers for link in chain):
+            view = replace(view, sources=provenance.gather(deployment, session.id, chain, view))
     matched = Match.refused(failure, view) if failure is not None else match(chain, view)
     if matched.failure is None or not matched.failure.enforced:  # a clause that observes disables no guardrail
         closed = _unresolved(view) or deployment.own_files.check(view.accesses)
@@ -96,6 +100,8 @@ def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
         private["defaults"] = {name: view.effective[name] for name in sorted(filled)}
     if view.unresolved:
         private["unresolved"] = view.unresolved
+    if view.sources:
+        private["sources"] = provenance.recorded(view.sources)
     return private
 
 

@@ -31,14 +31,19 @@ class Found:
     values: tuple[Sourced, ...] = ()
     lack: Lack = ""
 
-    def to_json(self, selector: Any) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As it is recorded, erasable, with the decision."""
         return {
-            "from": selector,
             "distinct": self.distinct,
             "lack": self.lack,
             "values": [{"value": each.value, "record": each.record} for each in self.values],
         }
+
+    @classmethod
+    def from_json(cls, node: Mapping[str, Any]) -> Found:
+        """Read back what `to_json` gave."""
+        values = tuple(Sourced(each["value"], each["record"]) for each in node["values"])
+        return cls(node["distinct"], values, node["lack"])
 
 
 Sources = Mapping[str, Found]
