@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from remit import opening
 from remit.authority.compile import CompiledGrant, compile_grant
+from remit.authority.durations import show_moment
 from remit.authority.guardrails import OwnFiles
 from remit.authority.terms import GrantTerms
 from remit.errors import GrantError, IdentityError, UsageError, VerificationError
-from remit.identity import Authenticator, Credential, Identity, People
+from remit.identity import Authenticator, Credential, Identity, People, TokenCredential
+from remit.ids import new_id
 from remit.ledger import Ledger, Txn
 from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
@@ -75,12 +78,32 @@ class Deployment:
         self, txn: Txn, credential: Credential | str | None, *, act: str, about: Mapping[str, Any]
     ) -> Identity:
         """Who is acting, proved against the key enrolled at this moment. Raises `IdentityError`."""
+        if isinstance(credential, TokenCredential):
+            return self._by_token(txn, credential)
         enrolled: str | None = None
         if isinstance(credential, Credential):
             row = txn.get("people", credential.subject)
             if row is not None and row["state"] == "enrolled":
                 enrolled = row["key"]
         return self.authenticator.identify(credential, act=act, about=about, enrolled_key=enrolled, now=txn.now)
+
+    def _by_token(self, txn: Txn, credential: TokenCredential) -> Identity:
+        found = credential.prove(txn.now)
+        digest = self.ledger.keyed("token", found.text)
+        if credential.verifier.single_use:
+            if found.jti is None:
+                raise IdentityError("the token may be used once only, but has no jti to tell one use from the next")
+            once = self.ledger.keyed("jti", found.issuer, found.jti)
+            opening.spend(txn, once, used_by=new_id("p"), expires=show_moment(found.expires))
+        return Identity(
+            subject=found.principal,
+            authenticated=True,
+            method="token",
+            roles=self.people.roles(found.principal),
+            key_id=found.key,
+            issuer=found.issuer,
+            token=digest,
+        )
 
     def record_configuration(self, txn: Txn) -> None:
         """Append `config.changed` when catalogue, people or mode differ from what the ledger last recorded."""

@@ -16,7 +16,7 @@ from remit.authority.breadth import check_breadth
 from remit.authority.calls import SessionFacts
 from remit.authority.compile import compile_grant
 from remit.authority.durations import show_moment
-from remit.authority.source import GrantSource, read_grant
+from remit.authority.source import read_grant
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import GrantError, IdentityError, UsageError
@@ -85,8 +85,8 @@ def issue(
     def job(txn: Txn) -> str:
         said = {name: value for name, value in result.items() if name != "source"}  # a comment is no other content
         content_key = deployment.ledger.keyed("grant", canonical(said))
-        if key is not None and (live := _live(txn, key, content_key)) is not None:
-            return live
+        if key is not None and (known := live(txn, key, content_key)) is not None:
+            return known
         who = deployment.identify(
             txn,
             credential,
@@ -96,15 +96,14 @@ def issue(
         terms = issue_terms(result, grant_id=grant_id, version=1, issued_at=txn.now, issuer=who.subject)
         check_breadth(terms, deployment.catalogue)
         compile_grant(terms)  # whatever cannot be decided later is refused now
-        _check_ceiling(txn, terms, who)
-        _check_guardrails(deployment, terms)
-        _append(deployment, txn, read, terms, who, key=key, content_key=content_key)
+        check_ceilings(deployment, txn, terms, who)
+        record(deployment, txn, read.digest, terms, who, key=key, content_key=content_key)
         return grant_id
 
     return load(deployment, deployment.ledger.run(job))
 
 
-def _live(txn: Txn, key: str, content_key: str) -> str | None:
+def live(txn: Txn, key: str, content_key: str) -> str | None:
     """The grant that `key` named before, while it is in force. Other content under the same key is an error."""
     for (found,) in txn.rows(select(col(GrantRow.id)).where(col(GrantRow.issue_key) == key)):
         row = txn.get("grants", found)
@@ -117,6 +116,12 @@ def _live(txn: Txn, key: str, content_key: str) -> str | None:
             )
         return str(row["id"])
     return None
+
+
+def check_ceilings(deployment: Deployment, txn: Txn, terms: GrantTerms, who: Identity) -> None:
+    """What bounds issuing itself: the template's own rule, and standing guardrails. Raises `GrantError`."""
+    _check_ceiling(txn, terms, who)
+    _check_guardrails(deployment, terms)
 
 
 def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
@@ -168,16 +173,18 @@ def _words(period: timedelta) -> str:
     return {86400: "a day", 3600: "an hour", 604800: "a week"}.get(int(period.total_seconds()), str(period))
 
 
-def _append(
+def record(
     deployment: Deployment,
     txn: Txn,
-    read: GrantSource,
+    source_digest: str,
     terms: GrantTerms,
     who: Identity,
     *,
     key: str | None,
     content_key: str,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
+    """Sign the terms and append `grant.issued`, with `more` in its leaf: from here on they are an authority."""
     signing = deployment.issue_key
     if signing is None:
         raise UsageError("this handle has no signing key, so it cannot issue grants")
@@ -200,13 +207,14 @@ def _append(
                 "key": signing.key_id,
                 "template": terms.template,
                 "template_digest": terms.template_digest,
-                "source_digest": read.digest,
+                "source_digest": source_digest,
                 "principal": terms.principal,
                 "agent": terms.agent,
                 "issuer": who.as_record(),
                 "catalogue": deployment.catalogue.digest,
                 **deployment.guarded(),
                 **window,
+                **(more or {}),
             },
             private={
                 "task": terms.task,

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
-from remit.signing import SigningKey
+from remit.signing import SigningKey, VerifyingKey
 
 try:
     import jwt
@@ -218,15 +218,15 @@ def public_jwk(jwk: Mapping[str, Any]) -> dict[str, Any]:
     return dict(jwk)
 
 
-def jwk_of(key: SigningKey) -> dict[str, Any]:
-    """The public half of an Ed25519 key as a JWK (RFC 8037), with its id."""
-    raw = base64.b64decode(key.public.text)
+def jwk_of(key: VerifyingKey) -> dict[str, Any]:
+    """A public Ed25519 key as a JWK (RFC 8037), with its id."""
+    raw = base64.b64decode(key.text)
     return {"kty": "OKP", "crv": "Ed25519", "x": b64url(raw), "kid": key.key_id, "alg": "EdDSA", "use": "sig"}
 
 
 def private_jwk(key: SigningKey) -> dict[str, Any]:
     """Both halves, for PyJWT alone."""
-    return {**jwk_of(key), "d": b64url(key.seed())}
+    return {**jwk_of(key.public), "d": b64url(key.seed())}
 
 
 _THUMBPRINT_MEMBERS: Final = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n")}

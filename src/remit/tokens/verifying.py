@@ -177,7 +177,7 @@ class TokenVerifier:
                 f"the token is meant for {', '.join(map(_shown, audience))}; this is {' or '.join(self.audience)}",
                 code="audience_mismatch",
             )
-        expires, issued = self._check_time(claims, now)  # (6)
+        expires, issued = self.check_time(claims, now)  # (6)
         subject = _text(claims, "sub")  # (7)
         if subject is None:
             raise IdentityError("the token names nobody: it has no sub")
@@ -219,7 +219,8 @@ class TokenVerifier:
         elif typ is None or typ.lower() not in self._types:
             raise IdentityError(f"the token is of type {_shown(typ)}; expected {', '.join(sorted(self._types))}")
 
-    def _check_time(self, claims: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime | None]:
+    def check_time(self, claims: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime | None]:
+        """When the token ends and when it was issued. Raises `IdentityError` unless it is valid at `now`."""
         expires, begins, issued = (_moment(claims, name) for name in ("exp", "nbf", "iat"))
         if expires is None:
             raise IdentityError("the token never ends: it has no exp")
