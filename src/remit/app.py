@@ -22,12 +22,15 @@ from remit.gate import Gate
 from remit.identity import Authenticator, Credential, People
 from remit.issuing import Grant
 from remit.ledger import Ledger
+from remit.parties import Workload
 from remit.resources.catalogue import Catalogue
 from remit.review import verdicts
 from remit.sessions import Session, close_session
 from remit.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
+    from remit.exchanging import Exchanged
+    from remit.tokens import TokenEndpoint, TokenVerifier
     from remit.authority.cedar import CedarGuardrails
     from remit.ledger import Record, Txn, Verified
 
@@ -184,21 +187,113 @@ class App:
         """One grant as it stands."""
         return issuing.load(self.deployment, grant_id)
 
+    # -- tokens (`remit[tokens]`; imported where they are used, so that the core does without)
+
+    def token(
+        self,
+        grant: Grant | str,
+        *,
+        audience: str | Iterable[str],
+        confirm: Mapping[str, Any] | None = None,
+        expires_in: str | timedelta | None = None,
+        credential: Credential | str | None = None,
+    ) -> str:
+        """A grant as a signed JWT, to cross a process: for `audience`, bound to the public JWK `confirm` where given.
+
+        It ends with the grant, after `expires_in`, or after a day. The record keeps its keyed digest, never the token.
+        Raises `GrantError`, `IdentityError`, `UsageError`.
+        """
+        from remit import tokening
+
+        name, span = grant.id if isinstance(grant, Grant) else grant, _idle(expires_in)
+        return tokening.token(
+            self.deployment, name, audience=audience, confirm=confirm, expires_in=span, credential=credential
+        )
+
+    def jwks(self) -> dict[str, Any]:
+        """The key set to publish, so that others can verify this deployment's tokens (issuer: the ledger's origin)."""
+        from remit import tokening
+
+        return tokening.jwks(self.deployment)
+
+    def verifier(self, audience: str | Iterable[str] | None = None) -> TokenVerifier:
+        """What accepts this deployment's own grant tokens, meant for `audience` (itself when omitted)."""
+        from remit import tokening
+
+        return tokening.own_verifier(self.deployment, audience)
+
+    def accept(
+        self,
+        token: str,
+        *,
+        verifier: TokenVerifier,
+        proof: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """Take over the grant that another deployment's token carries: issued here, recorded with where it came from.
+
+        Its limits count here from nothing. Accepting it again gives the same grant. Raises `IdentityError` for a token
+        that `verifier` refuses or that holds a constraint which is not known here.
+        """
+        from remit import tokening
+
+        return tokening.accept(self.deployment, token, verifier=verifier, proof=proof, credential=credential)
+
+    def exchange(
+        self,
+        session: Session | str,
+        token: str,
+        *,
+        endpoint: TokenEndpoint,
+        verifier: TokenVerifier,
+        audience: str | Iterable[str],
+        scope: Iterable[str] = (),
+        actor_token: str | None = None,
+        issued_by: TokenVerifier | None = None,
+    ) -> Exchanged:
+        """See `Session.exchange`; for a session by its id."""
+        found = self.join(session) if isinstance(session, str) else session
+        return found.exchange(
+            token,
+            endpoint=endpoint,
+            verifier=verifier,
+            audience=audience,
+            scope=scope,
+            actor_token=actor_token,
+            issued_by=issued_by,
+        )
+
     # -- sessions
 
     def session(
         self,
-        grant: Grant | str,
+        grant: Grant | str | None = None,
         *,
         key: str | None = None,
-        workload: str | None = None,
+        workload: str | Workload | None = None,
         idle: str | timedelta | None = None,
         context: Mapping[str, Any] | None = None,
+        token: str | None = None,
+        verifier: TokenVerifier | None = None,
+        proof: str | None = None,
     ) -> Session:
-        """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes."""
+        """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes.
+
+        `token` is an access token that says who asks (`verifier` says whose tokens are believed), or, without a
+        `grant`, a grant token: then `proof` shows that its key is held. Either is verified when the session opens.
+        """
         self.deployment.require("session")
         grant_id = grant.id if isinstance(grant, Grant) else grant
-        return Session(self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context)
+        presenting = None
+        if token is not None:
+            from remit import tokening
+
+            presenting = tokening.presenting(self.deployment, grant_id, token, verifier, proof)
+        elif grant_id is None or verifier is not None or proof is not None:
+            raise UsageError("a session runs under a grant: pass one, or token= that carries one")
+        return Session(
+            self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context, presenting=presenting
+        )
 
     def join(self, session_id: str) -> Session:
         """A session that was opened before, here or elsewhere, by its id."""

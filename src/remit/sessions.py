@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -30,8 +30,10 @@ from remit.store.tables import ApprovalRow, RecordRow, SessionRow
 
 if TYPE_CHECKING:
     from remit.app import App
+    from remit.exchanging import Exchanged
     from remit.ledger import Txn
     from remit.resources.definitions import ToolDefinition
+    from remit.tokens import TokenEndpoint, TokenVerifier
 
 
 class Session:
@@ -179,6 +181,37 @@ class Session:
         draft = ledger.draft("session.context", session=self.id, data={"claimed": sorted(known)}, private=known)
         ledger.run(lambda txn: txn.append(draft))
 
+    def exchange(
+        self,
+        token: str,
+        *,
+        endpoint: TokenEndpoint,
+        verifier: TokenVerifier,
+        audience: str | Iterable[str],
+        scope: Iterable[str] = (),
+        actor_token: str | None = None,
+        issued_by: TokenVerifier | None = None,
+    ) -> Exchanged:
+        """Exchange the session's access token for one with another audience or actor (RFC 8693), on the record.
+
+        Later calls of the session are attributed to the whole chain; principal and workload stay. `verifier` judges
+        `token`, and `issued_by` what comes back (the same issuer when omitted). Raises `DelegationWidened` when that
+        could do more, `GrantError` (`delegation_too_deep`) when the grant may not be handed on to another agent,
+        `IdentityError`, `Denied`. See `remit.exchanging`.
+        """
+        from remit import exchanging  # needs `remit[tokens]`
+
+        return exchanging.exchange(
+            self.open(),
+            token,
+            endpoint=endpoint,
+            verifier=verifier,
+            audience=[audience] if isinstance(audience, str) else list(audience),
+            scope=frozenset(scope),
+            actor_token=actor_token,
+            issued_by=issued_by,
+        )
+
     # -- opening
 
     def open(self) -> Self:
@@ -229,7 +262,7 @@ class Session:
         deployment.record_configuration(txn)
         self.chain = deployment.chain(txn, grant_id)
         acting = self.chain[-1].terms
-        self._refuse_unusable(txn)
+        self.refuse_unusable(txn)
         session_id = new_id("s")
         workload = self._workload or Workload.this_process()
         known = opening.attributed(deployment, txn, self.chain, workload, self._presented)
@@ -273,7 +306,8 @@ class Session:
         self._writers.add(txn.writer)
         self._id, self._row = session_id, row
 
-    def _refuse_unusable(self, txn: Txn) -> None:
+    def refuse_unusable(self, txn: Txn) -> None:
+        """Raises `Denied` unless every link of the chain is in force now."""
         for link in self.chain:
             terms = link.terms
             row = txn.get("grants", terms.id)

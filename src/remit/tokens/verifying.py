@@ -162,9 +162,16 @@ class TokenVerifier:
         (1) form and header, (2) the issuer's key, (3) signature, (4) issuer, (5) audience, (6) time, (7) subject and
         actors.
         """
-        return self._verify(token, now or datetime.now(UTC), issuer_needed=True)
+        return self._verify(token, now or datetime.now(UTC))
 
-    def _verify(self, token: str, now: datetime, *, issuer_needed: bool) -> VerifiedToken:
+    def received(self, token: str, *, now: datetime) -> VerifiedToken:
+        """As `verify`, for a token that was asked for on behalf of others: whom it is meant for is still to be compared
+        with whom it was asked for. Not for tokens that somebody presents."""
+        return self._verify(token, now, audience_needed=False)
+
+    def _verify(
+        self, token: str, now: datetime, *, issuer_needed: bool = True, audience_needed: bool = True
+    ) -> VerifiedToken:
         header = read_header(token)  # (1)
         self._check_type(header.get("typ"))
         key = self._keys.find(header.get("kid"))  # (2)
@@ -172,7 +179,7 @@ class TokenVerifier:
         if claims.get("iss") != self.issuer and (issuer_needed or "iss" in claims):  # (4)
             raise IdentityError(f"the token was issued by {_shown(claims.get('iss'))}; expected {self.issuer}")
         audience = _audience(claims)
-        if not set(audience) & set(self.audience):  # (5)
+        if audience_needed and not set(audience) & set(self.audience):  # (5)
             raise IdentityError(
                 f"the token is meant for {', '.join(map(_shown, audience))}; this is {' or '.join(self.audience)}",
                 code="audience_mismatch",
