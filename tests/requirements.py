@@ -230,7 +230,27 @@ _HOSTILE: Final = _family(
     },
 )
 
+_SOURCES: Final = _family(
+    "design 5, `from`",
+    {
+        "from:result": "A value may be bounded by the result of an earlier permitted call of the same session.",
+        "from:one": "A source that has several different values has none, except where any of them is asked for.",
+        "from:bounds": "The source call, and what stands beside the value, can be bounded.",
+        "from:typed": "Whole typed values are compared, never parts of them.",
+        "from:echo": "What the caller said to the source is no value of the source.",
+        "from:laundering": "What the session wrote is not read back as another's word.",
+        "from:ok": "Only a result that is ok is a source.",
+        "from:session": "Another session's result is no source.",
+        "from:erased": "An erased result is no source.",
+        "from:recorded": "Source record, selector and match are kept, erasable, with the decision.",
+        "replay:reproduces": "Every recorded decision is decided again, identically, from its record.",
+        "replay:tampered": "A record that says another decision than its facts give is named.",
+        "replay:other": "Recorded calls are decided under other grants or policies, and what cannot be is counted.",
+    },
+)
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
+    **_SOURCES,
     **_INVARIANTS,
     **_CODES,
     **_SEED,

@@ -48,6 +48,7 @@ def warnings(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[st
             found.append(f"{where}: only observes; a call outside it is recorded and runs.")
         for name, bound in {**clause.arguments, **clause.injected}.items():
             found += [f"{where}, `{name}`: {sentence}" for sentence in _doubts(bound)]
+            found += [f"{where}, `{name}`: {sentence}" for sentence in _source_doubts(bound, document, catalogue)]
     found += _window_doubts(grant)
     return found
 
@@ -86,6 +87,27 @@ def _doubts(bound: Constraint) -> list[str]:
     if bound.names() == {"not_one_of"}:
         found.append("`not_one_of` alone allows everything that nobody thought of; list what is allowed instead.")
     return found
+
+
+def _source_doubts(bound: Constraint, document: GrantDocument, catalogue: Catalogue) -> list[str]:
+    found: list[str] = []
+    for selector in bound.selectors():
+        for tool in selector.tools:
+            if tool not in document.tools and server_wildcard(tool) not in document.tools:
+                found.append(f"its source {tool} is not granted, so there is never a result of it.")
+                continue
+            entry = catalogue.entry(tool)
+            if entry is None or not entry.read_only:
+                found.append(
+                    f"no catalogue says that its source {tool} only reads; a tool that makes its answer from what it "
+                    "is told vouches for nothing."
+                )
+        if selector.pattern is not None and not selector.arguments and not selector.where:
+            found.append(
+                f"a pattern over any result of {selector.tools[0]} trusts whoever writes there; bound the source call "
+                "with `arguments`, or ask for approval."
+            )
+    return list(dict.fromkeys(found))
 
 
 def _window_doubts(grant: GrantTerms | GrantDocument) -> list[str]:

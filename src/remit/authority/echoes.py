@@ -21,14 +21,17 @@ JOINED: Final = 6
 of two digits, would be found in any text; they count as whole words only."""
 
 PIECE: Final = 2
-"""Letters and digits of the smallest thing said that a value can be put together from."""
+"""Letters and digits of the smallest thing said that a value can be put together from, wherever it stands in it."""
+
+SCRAPS: Final = 3
+"""Letters and digits of a value that may have been said one by one, when all the rest was said in pieces."""
 
 
 class Said:
     """What the arguments of one or more calls hold, ready to be asked. `everything` for calls whose arguments nobody
     can read any more."""
 
-    __slots__ = ("_exact", "_joined", "_numbers", "_pieces", "_texts", "everything")
+    __slots__ = ("_exact", "_joined", "_numbers", "_pieces", "_scraps", "_texts", "everything")
 
     def __init__(self, arguments: Iterable[Any], *, everything: bool = False) -> None:
         self.everything = everything
@@ -49,6 +52,7 @@ class Said:
         self._joined = "".join(squeezed)
         pieces = {piece for piece in squeezed if len(piece) >= PIECE}
         self._pieces = tuple(sorted(pieces, key=len, reverse=True))
+        self._scraps = {piece for piece in squeezed if len(piece) == 1}
 
     def holds(self, value: Any) -> bool:
         """Whether the value, or any text or number inside it, was said."""
@@ -73,12 +77,13 @@ class Said:
         return (len(letters) >= JOINED and letters in self._joined) or self._falls_apart(letters)
 
     def _falls_apart(self, letters: str) -> bool:
+        apart = False
         for piece in self._pieces:
             if piece in letters:
-                letters = letters.replace(piece, "")
+                letters, apart = letters.replace(piece, ""), True
                 if not letters:
                     return True
-        return False
+        return apart and len(letters) <= SCRAPS and self._scraps.issuperset(letters)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

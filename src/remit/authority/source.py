@@ -241,8 +241,6 @@ def _refusal(problem: Any, tree: Any) -> Refusal:
         return Refusal(f"{path[-1]!r} is missing", *path[:-1])
     if kind == "extra_forbidden":
         known = _known_keys(path)
-        if path[-1] == "from":
-            return Refusal("`from` is not in this version", *path)
         return Refusal(f"{path[-1]!r} is not known here{did_you_mean(str(path[-1]), known)}", *path)
     expected = _EXPECTED.get(kind, problem["msg"].removeprefix("Input should be ")).format(**problem.get("ctx", {}))
     return Refusal(f"got {show(problem['input'])}, expected {expected}", *path)

@@ -21,6 +21,7 @@ from remit.authority.literals import among, equal_to, is_nfc, listing, show
 from remit.authority.refusal import Refusal
 from remit.authority.sources import NOTHING_FOUND, Found
 from remit.authority.words.base import JSON_KINDS, LIST, NORMAL_TEXT, NUMBERS, TEXT, Check, Fault, Part, Reader, Scope
+from remit.authority.words.tokens import tokens
 from remit.errors import GrantError
 
 MAX_STEPS: Final = 16
@@ -317,11 +318,11 @@ def _tools(node: Any) -> tuple[str, ...]:
         try:
             if not isinstance(text, str):
                 raise GrantError(f"got {show(text)}, expected a tool")
+            if text.endswith(".*"):
+                raise GrantError(f"{text!r}: a source is one tool, or a list of them; name each")
             key = tool_key(text)
         except GrantError as error:
             raise Refusal(str(error), "tool") from None
-        if key.endswith(".*"):
-            raise Refusal(f"{text!r}: a source is one tool, or a list of them; name each", "tool")
         if key in found:
             raise Refusal(f"{text!r} stands twice in the list", "tool")
         found.append(key)
@@ -388,37 +389,3 @@ def compiled_pattern(pattern: Any) -> Any:
             _patterns.clear()
         _patterns[pattern] = found
     return found
-
-
-# -- tokens of a task
-
-_QUOTED: Final = re.compile(
-    r"(?:^|(?<=[\s(\[{]))(?:'([^'\n]+)'|\"([^\"\n]+)\"|`([^`\n]+)`|\u201c([^\u201d\n]+)\u201d|\u2018([^\u2019\n]+)\u2019)"
-    r"(?=$|[\s)\]}.,;:!?])"
-)
-_OPENING: Final = "([{<'\"`\u201c\u2018"
-_CLOSING: Final = ")]}>'\"`\u201d\u2019.,;:!?"
-_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\Z")
-_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,17}\Z")
-
-
-def tokens(task: str) -> tuple[Any, ...]:
-    """What a task names: each word as it stands between spaces, with and without the punctuation around it, each phrase
-    in quotation marks, and each number, typed."""
-    found: dict[Any, None] = {}
-    texts = [phrase for groups in _QUOTED.findall(task) for phrase in groups if phrase]
-    for word in task.split():
-        texts.append(word)
-        inner = word.lstrip(_OPENING)
-        while inner:
-            texts.append(inner)
-            if inner[-1] not in _CLOSING:
-                break
-            inner = inner[:-1]
-    for text in texts:
-        found[text] = None
-        if _WHOLE.match(text):
-            found[int(text)] = None
-        elif _DECIMAL.match(text):
-            found[float(text)] = None
-    return tuple(found)
