@@ -29,10 +29,10 @@ from remit.sessions import Session, close_session
 from remit.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
-    from remit.exchanging import Exchanged
-    from remit.tokens import TokenEndpoint, TokenVerifier
     from remit.authority.cedar import CedarGuardrails
+    from remit.exchanging import Exchanged
     from remit.ledger import Record, Txn, Verified
+    from remit.tokens import TokenEndpoint, TokenVerifier
 
 _opened: weakref.WeakSet[App] = weakref.WeakSet()
 

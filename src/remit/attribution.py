@@ -91,9 +91,7 @@ class Attribution:
 
     def as_record(self) -> dict[str, Any]:
         """What every call's record says: `known`, and `delegation` where a token is behind the session."""
-        found: dict[str, Any] = {
-            "known": {"principal": self.principal, "agent": self.agent, "workload": self.workload}
-        }
+        found: dict[str, Any] = {"known": {"principal": self.principal, "agent": self.agent, "workload": self.workload}}
         if self.tokens:
             found["delegation"] = {
                 "subject": self.subject,

@@ -206,9 +206,7 @@ class _Exchange:
             if self.widened:
                 data["widened"] = self.widened
             txn.append(
-                self.ledger.draft(
-                    "identity.exchanged", session=session.id, data=data, private={"reason": str(error)}
-                )
+                self.ledger.draft("identity.exchanged", session=session.id, data=data, private={"reason": str(error)})
             )
 
         self.ledger.run(job)

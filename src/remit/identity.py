@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from remit.tokens.verifying import TokenVerifier, VerifiedToken
 
 
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A subject together with the proof of it, in the form that records keep.
@@ -142,13 +141,16 @@ class TokenCredential(Credential):
         raise UsageError(f"{self.subject} is known by a token, which signs nothing; use a personal key for that")
 
     def prove(self, now: datetime) -> VerifiedToken:
-        """What the token still proves at this moment; asks nobody, since writers wait meanwhile. Raises `IdentityError`."""
+        """What the token still proves at this moment. Asks nobody, since writers wait meanwhile.
+
+        Raises `IdentityError`.
+        """
         found = self._found
         self.verifier.check_time(found.claims, now)
         if found.actors:
             raise IdentityError(
-                f"the token says that {found.actors[-1].subject} acts for {found.subject}; a person's act takes a token "
-                "that is theirs alone"
+                f"the token says that {found.actors[-1].subject} acts for {found.subject}; a person's act takes a "
+                "token that is theirs alone"
             )
         return found
 

@@ -1,4 +1,4 @@
-"""Opening a session with a token: what it proves is compared with the grant, recorded, and used once where it must be."""
+"""Opening a session with a token: what it proves is compared with the grant, recorded, and used once if it must be."""
 
 from __future__ import annotations
 

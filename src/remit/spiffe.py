@@ -33,7 +33,7 @@ class SpiffeId(NamedTuple):
 
 
 def parse_spiffe_id(text: str) -> SpiffeId:
-    """The ID of an agent or workload. Raises `NotCanonical`: what was got, and which rule of the specification it breaks.
+    """The ID of an agent or workload. Raises `NotCanonical` with what was got and which rule it breaks.
 
     An ID without a path names a whole trust domain, which neither acts nor runs, so it is refused too.
     """

@@ -142,7 +142,9 @@ def presenting(
     With a grant the token says *who* asks (an access token); without, it carries the grant itself.
     """
     if grant_id is not None and verifier is None:
-        raise UsageError("token= beside a grant is somebody's access token; pass verifier=, which says whose to believe")
+        raise UsageError(
+            "token= beside a grant is somebody's access token; pass verifier=, which says whose to believe"
+        )
 
     def present() -> opening.Shown:
         judge = verifier or own_verifier(deployment)
@@ -150,9 +152,7 @@ def presenting(
             found = judge.verify(text, now=deployment.ledger.now())
             if grant_id is not None:
                 return opening.Shown(grant_id, presented(deployment, judge, found))
-            return opening.Shown(
-                grant_of(deployment, judge, found, proof).id, presented(deployment, judge, found)
-            )
+            return opening.Shown(grant_of(deployment, judge, found, proof).id, presented(deployment, judge, found))
         except IdentityError as error:
             opening.record_failure(deployment, error, digest=deployment.ledger.keyed("token", text))
             raise

@@ -16,7 +16,7 @@ from remit.tokens.jose import sign
 from remit.tokens.web import TIMEOUT, check_url, request_json
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, not a token
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS: Final = 60

@@ -131,7 +131,7 @@ def _usable(entry: Any) -> Key | None:
 
 
 def read_header(token: str) -> Mapping[str, Any]:
-    """A token's header, before anything is verified: well-formed, bounded, no `none`, nothing that brings its own key."""
+    """A token's header, before anything is verified: well-formed, bounded, no `none`, no key of its own."""
     if not isinstance(token, str) or not token.isascii():
         raise IdentityError("this is no token: expected three parts of base64url text with dots between")
     if len(token) > MAX_TOKEN:

@@ -21,7 +21,7 @@ from remit.tokens.jose import b64url
 DETAILS_TYPE: Final = "dev.remit/grant+aat-01"
 """`type` of the entry; it names the version of the draft whose constraints it borrows."""
 
-TOKEN_TYPE: Final = "remit-grant+jwt"
+TOKEN_TYPE: Final = "remit-grant+jwt"  # noqa: S105 - a media type
 """`typ` of the token (RFC 8725 section 3.11): it is no access token, and no access token is one of these."""
 
 MAX_DEPTH: Final = 16
@@ -83,7 +83,7 @@ def constraint_out(bound: Mapping[str, Any]) -> dict[str, Any]:
     words = {word: value for word, value in bound.items() if word != "optional"}
     parts: list[dict[str, Any]] = []
     if words.keys() & {"min", "max"} and not any(isinstance(words.get(name), Mapping) for name in ("min", "max")):
-        edges = {name: words.pop(name) for name in ("min", "max") if name in words}
+        edges: dict[str, Any] = {name: words.pop(name) for name in ("min", "max") if name in words}
         parts.append({"constraint_type": "range", **edges})
     parts += [_word_out(word, value) for word, value in words.items()]
     found = parts[0] if len(parts) == 1 else {"constraint_type": "all", "constraints": parts}
@@ -196,4 +196,12 @@ def _list(members: Mapping[str, Any], kind: str) -> list[Any]:
     return found
 
 
-__all__ = ["DETAILS_TYPE", "TOKEN_TYPE", "constraint_in", "constraint_out", "content_from", "details_of", "grant_claims"]
+__all__ = [
+    "DETAILS_TYPE",
+    "TOKEN_TYPE",
+    "constraint_in",
+    "constraint_out",
+    "content_from",
+    "details_of",
+    "grant_claims",
+]

@@ -138,7 +138,9 @@ class TokenVerifier:
         else:
             raise IdentityError(f"{issuer} publishes no metadata under {places[0].path} or {places[1].path}")
         if found.get("issuer") != issuer:
-            raise IdentityError(f"the metadata of {issuer} is that of another issuer, {str(found.get('issuer'))[:120]!r}")
+            raise IdentityError(
+                f"the metadata of {issuer} is that of another issuer, {str(found.get('issuer'))[:120]!r}"
+            )
         where = found.get("jwks_uri")
         if not isinstance(where, str):
             raise IdentityError(f"the metadata of {issuer} names no jwks_uri")

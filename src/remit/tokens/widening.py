@@ -41,7 +41,9 @@ def widenings(
         found.append(Widening("audience", f"it is also meant for {_listed(extra)}, which nobody asked for"))
     if new.expires > old.expires:
         found.append(
-            Widening("expiry", f"it ends at {say_moment(new.expires)}, after the first token ({say_moment(old.expires)})")
+            Widening(
+                "expiry", f"it ends at {say_moment(new.expires)}, after the first token ({say_moment(old.expires)})"
+            )
         )
     if new.subject != old.subject:
         found.append(Widening("subject", f"it speaks for {new.subject!r}, the first token for {old.subject!r}"))
