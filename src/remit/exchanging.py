@@ -162,11 +162,12 @@ class _Exchange:
             problems = [each.reason for each in found]
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise DelegationWidened(f"the exchanged token is wider: {problems[0]}{more}", problems=problems)
-        after = tuple(named_agent(link.subject) for link in new.actors) or self.actors
-        added = [name for name in after if name not in self.actors]
+        added = tuple(named_agent(link.subject) for link in new.actors[len(old.actors) :])
+        if added == self.actors[-1:]:
+            added = ()  # the client of the first token is now named as the actor that it was
+        after = (*self.actors, *added)
         depth = self.session.chain[-1].terms.delegation.depth
-        handed_on = len(after) - 1 - self._own_place(after)
-        if added and handed_on > depth:
+        if added and len(after) - 1 - self._own_place(after) > depth:
             raise GrantError(
                 f"the grant may be handed on {depth} times, and the exchange hands it on to {after[-1]}; "
                 "a grant with `delegation: {depth: …}` says how often",
@@ -192,7 +193,8 @@ class _Exchange:
             self.ledger.draft("identity.exchanged", session=session.id, data={**self._data(row), "effect": "permit"})
         )
         before = attribution.read(row)
-        tokens = tuple(dict.fromkeys((*before.tokens, *self.digests)))
+        way = before.tokens.index(self.digests[0]) if self.digests[0] in before.tokens else 0
+        tokens = (*before.tokens[:way], *self.digests)
         after: Attribution = before.exchanged(self.old.subject, self.actors, new.audience, tokens, appended.id)
         txn.put("sessions", session.id, identity=after.stored())
         return Exchanged(appended.id, new.audience, new.scopes, self.actors, new.expires, new.text)

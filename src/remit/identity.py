@@ -93,8 +93,8 @@ class Credential:
     def from_token(cls, token: str, verifier: TokenVerifier) -> TokenCredential:
         """The credential of whoever `verifier`'s issuer (an OpenID provider) says that `token` is about.
 
-        The token is verified now, and its time again at each act. Roles come from `people.yaml`, never from the token. Raises
-        `IdentityError`.
+        The token is verified now, and its time again at each act. Roles come from `people.yaml`, never from the token.
+        Raises `IdentityError`.
         """
         return TokenCredential(token, verifier)
 
