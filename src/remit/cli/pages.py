@@ -76,7 +76,7 @@ def call_page(show: Console, found: SessionReport, call: CallLine) -> None:
         ("took", f"{call.duration_us / 1000:.1f} ms" if call.duration_us is not None else None),
         ("answered again", plural(call.replayed, "time") if call.replayed else None),
         ("called by", call.parent),
-        ("agent", found.session["agent"]),
+        ("agent", " → ".join(call.through) or found.session["agent"]),
         ("on behalf of", found.session["principal"]),
         ("workload", found.session["workload"]),
         ("session", found.session["id"]),
