@@ -123,14 +123,26 @@ def squeeze(folded: str) -> str:
     return "".join(character for character in folded if character.isalnum())
 
 
+_INSIDE_NUMBERS: Final = "-./:,"
+
+
 def _word(text: str, within: str) -> bool:
-    """Whether `text` stands in `within` with no letter or digit on either side."""
+    """Whether `text` stands in `within` with no letter or digit on either side; digits, as a number of their own and not
+    as a part of a date, a time or a longer number."""
+    digits = text.isdigit()
     start = within.find(text)
     while start >= 0:
         end = start + len(text)
         before = start == 0 or not (within[start - 1].isalnum() and text[0].isalnum())
         after = end == len(within) or not (within[end].isalnum() and text[-1].isalnum())
-        if before and after:
+        if before and after and not (digits and _in_number(within, start, end)):
             return True
         start = within.find(text, start + 1)
     return False
+
+
+def _in_number(within: str, start: int, end: int) -> bool:
+    before, after = within[max(0, start - 2) : start], within[end : end + 2]
+    return (len(before) == 2 and before[1] in _INSIDE_NUMBERS and before[0].isdigit()) or (
+        len(after) == 2 and after[0] in _INSIDE_NUMBERS and after[1].isdigit()
+    )
