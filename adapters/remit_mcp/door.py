@@ -204,7 +204,7 @@ class Door:
         assert self._app is not None
         said = {"refs": {"client": caller.client}} if caller.client else None
         try:
-            session = self._app.session(grant_id, context=said).open()
+            session = self._grants.open(self._app, caller, grant_id, said).open()
         except remit.RemitError as error:
             self._grants.ended(self._app, caller, error.code)
             raise

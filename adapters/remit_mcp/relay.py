@@ -37,6 +37,7 @@ from remit_mcp.wire import (
     is_modern,
     read_result,
     read_task_status,
+    shown,
     task_id,
     with_arguments,
 )
@@ -210,7 +211,7 @@ class Relay:
             self._flights.pop(request_key(frame.message["id"]), None)
 
     async def _decided(self, frame: Frame, flight: Flight, before: Flight | None) -> dict[str, Any]:
-        caller = Caller(self._connection, claimed=claims(frame.params), client=self._client)
+        caller = Caller(self._connection, None, None, claims(frame.params), self._client, *shown(frame.params))
         if frame.method in ("tasks/result", "tasks/get"):
             return await self._task(frame, flight, caller)
         tool, arguments = asked(frame.method, frame.params)

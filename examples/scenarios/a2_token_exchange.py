@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 import remit
 from remit.review.who import who
 from remit.tokens import TokenEndpoint, TokenVerifier
@@ -122,7 +123,9 @@ def timeline(app: remit.App, session_id: str) -> list[str]:
         elif record.type in ("call.intent", "call.denied"):
             [access] = private["accesses"]
             way, effect = said["delegation"], said["decision"]["effect"]
-            lines.append(f"{effect} {access}: {way['subject']} through {' → '.join(way['actors'])}, in {said['workload']}")
+            lines.append(
+                f"{effect} {access}: {way['subject']} through {' → '.join(way['actors'])}, in {said['workload']}"
+            )
     return lines
 
 

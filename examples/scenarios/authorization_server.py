@@ -98,7 +98,7 @@ class TokenExchangeGrant(BaseGrant, TokenEndpointMixin):
     """RFC 8693: the subject stays, the calling client becomes the actor, nothing grows."""
 
     GRANT_TYPE = EXCHANGE
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", ASSERTION]
+    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", ASSERTION)
 
     def validate_token_request(self) -> None:
         self.request.client = client = self.authenticate_token_endpoint_client()
@@ -237,7 +237,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class says so
         """Quiet."""
 
 

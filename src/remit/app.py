@@ -216,11 +216,20 @@ class App:
 
         return tokening.jwks(self.deployment)
 
-    def verifier(self, audience: str | Iterable[str] | None = None) -> TokenVerifier:
+    def verifier(self, audience: str | Iterable[str] | None = None, *, single_use: bool = True) -> TokenVerifier:
         """What accepts this deployment's own grant tokens, meant for `audience` (itself when omitted)."""
         from remit import tokening
 
-        return tokening.own_verifier(self.deployment, audience)
+        return tokening.own_verifier(self.deployment, audience, single_use=single_use)
+
+    def grant_of(self, token: str, *, verifier: TokenVerifier | None = None, proof: str | None = None) -> Grant:
+        """The grant in this ledger that a grant token stands for, once the token is verified. Nothing is opened.
+
+        Raises `IdentityError` (`audience_mismatch` for a token meant for others), `GrantError`.
+        """
+        from remit import tokening
+
+        return tokening.find(self.deployment, token, verifier, proof)
 
     def accept(
         self,

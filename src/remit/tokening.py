@@ -37,7 +37,9 @@ def jwks(deployment: Deployment) -> dict[str, Any]:
     return {"keys": [jwk_of(deployment.issue_public)]}
 
 
-def own_verifier(deployment: Deployment, audience: str | Iterable[str] | None = None) -> TokenVerifier:
+def own_verifier(
+    deployment: Deployment, audience: str | Iterable[str] | None = None, *, single_use: bool = True
+) -> TokenVerifier:
     """A verifier of this deployment's own grant tokens; `audience` is its own name when omitted."""
     return TokenVerifier(
         deployment.ledger.origin,
@@ -45,7 +47,7 @@ def own_verifier(deployment: Deployment, audience: str | Iterable[str] | None = 
         jwks(deployment),
         algorithms=("EdDSA",),
         types=(TOKEN_TYPE,),
-        single_use=True,
+        single_use=single_use,
     )
 
 
@@ -178,6 +180,12 @@ def presented(deployment: Deployment, verifier: TokenVerifier, found: VerifiedTo
         expires=show_moment(found.expires),
         once=once,
     )
+
+
+def find(deployment: Deployment, text: str, verifier: TokenVerifier | None, proof: str | None) -> Grant:
+    """See `App.grant_of`."""
+    judge = verifier or own_verifier(deployment)
+    return grant_of(deployment, judge, judge.verify(text, now=deployment.ledger.now()), proof)
 
 
 def grant_of(deployment: Deployment, verifier: TokenVerifier, found: VerifiedToken, proof: str | None) -> Grant:
