@@ -29,7 +29,8 @@ from remit.resources.paths import canonical_path, joined
 from remit.resources.shell_agreement import require_agreement
 from remit.resources.shell_programs import PLAIN, SPECS, Touch, literal, touched
 from remit.resources.shell_special import SPECIAL, Words
-from remit.resources.shell_syntax import Group, Redirect, Sequence_, Simple, Word, parse
+from remit.resources.shell_syntax import parse
+from remit.resources.shell_tree import Group, Redirect, Sequence_, Simple, Word
 from remit.resources.shell_wrappers import HARMLESS, NEVER, SHELLS, WRAPPERS, inner_text
 from remit.resources.text import shown
 from remit.resources.uris import encode_path, encode_segment

@@ -14,7 +14,7 @@ import tree_sitter
 import tree_sitter_bash
 
 from remit.errors import NotCanonical
-from remit.resources.shell_syntax import Group, Redirect, Sequence_, Simple, Word
+from remit.resources.shell_tree import Group, Redirect, Sequence_, Simple, Word
 
 _COMMANDS: Final = frozenset({"command_name", "test_command", "declaration_command", "unset_command"})
 _REDIRECTS: Final = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})

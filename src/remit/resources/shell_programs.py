@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, cast
 
 from remit.errors import NotCanonical
-from remit.resources.shell_syntax import Word
-from remit.resources.text import shown
+from remit.resources.shell_tree import Word
+from remit.resources.text import shown, word_set
 
 Operands = Literal["none", "read", "write", "pattern", "filter", "format", "mode", "copy", "move", "link", "tree"]
 """What operands are. `none`: no files. `read`, `write`: files. `tree`: read, and the working directory when there is
@@ -47,91 +47,110 @@ class Spec:
     patterns: frozenset[str]
 
 
-PLAIN: Final = frozenset(
-    """
+PLAIN: Final = word_set("""
 echo printf true false : pwd whoami id uname sleep seq basename dirname expr nproc uptime arch tty groups logname
 exit type which ps free getconf locale wait break continue umask
-""".split()
-)
+""")
 """Programs whose arguments name neither files nor programs."""
 
 _TABLE: Final = """
-cat       | read    | AbeEnstTuv | | number number-nonblank squeeze-blank show-all show-ends show-tabs |
-tac       | read    | br | s | before regex | separator
-nl        | read    | p | bdfhilnsvw | |
-head      | read    | qvz0123456789 | cn | quiet silent verbose | lines bytes
-tail      | read    | fFqvz0123456789 | cns | follow quiet silent verbose retry | lines bytes pid sleep-interval
-ls        | tree    | aAbBcCdfFgGhHiklLmnNopqQrRsStuUvxX1Z | | all almost-all human-readable recursive reverse size directory inode numeric-uid-gid full-time group-directories-first classify color | color sort time time-style ignore hide format block-size
-wc        | read    | clmwL | | bytes chars lines words max-line-length |
-sort      | read    | bcCdfghiMnrRsuVzm | ktS w:o | numeric-sort reverse unique stable ignore-case human-numeric-sort version-sort check merge | key field-separator w:output
-uniq      | copy    | cdDiuz | fsw | count repeated unique ignore-case | skip-fields skip-chars check-chars
-cut       | read    | nsz | bcdf | complement only-delimited zero-terminated | bytes characters delimiter fields output-delimiter
-tr        | none    | cCdst | | complement delete squeeze-repeats truncate-set1 |
-paste     | read    | sz | d | serial zero-terminated | delimiters
-join      | read    | iz | aejotv12 | header ignore-case |
-comm      | read    | 123z | | check-order nocheck-order total | output-delimiter
-fold      | read    | bs | w | bytes spaces | width
-fmt       | read    | cstu | wp | | width
-rev       | read    | | | |
-expand    | read    | i | t | initial | tabs
-od        | read    | bcdfhiloxsv | AjNt | | address-radix skip-bytes read-bytes format
-xxd       | copy    | abEiprucC | clogs | |
-hexdump   | read    | bcCdovx | ns | |
-strings   | read    | a | net | all | bytes radix encoding
-base64    | read    | di | w | decode ignore-garbage | wrap
-md5sum    | read    | btz | | binary text tag zero |
-sha1sum   | read    | btz | | binary text tag zero |
-sha256sum | read    | btz | | binary text tag zero |
-sha512sum | read    | btz | | binary text tag zero |
-cksum     | read    | | | |
-diff      | read    | abBcdeEiNqrstTuwy | CUWFI | brief recursive unified side-by-side report-identical-files ignore-case ignore-all-space ignore-blank-lines new-file text minimal color | unified context width color label
-cmp       | read    | bls | in | print-bytes verbose silent quiet | bytes ignore-initial
-stat      | read    | Lft | c | dereference file-system terse | format printf
-file      | read    | bhiLkNnprsv0 | FP | brief mime mime-type dereference | separator
-readlink  | read    | efmnqsvz | | canonicalize canonicalize-existing canonicalize-missing no-newline |
-realpath  | read    | emLPqsz | | canonicalize-existing canonicalize-missing strip no-symlinks | r:relative-to r:relative-base
-du        | tree    | abchHkLmsSxlPD0 | dBt | all total human-readable summarize one-file-system apparent-size | max-depth block-size exclude threshold
-df        | tree    | ahHiklPTv | Bt | all human-readable inodes local portability print-type total | block-size type exclude-type
-tree      | tree    | adfiugpshDFQqNrtCxl | LPI | dirsfirst noreport prune du | filelimit charset timefmt
-grep      | pattern | acEFGHhiILlnoPqrRsvwxzbZUTyV0123456789 | ABCmdD e:e r:f | extended-regexp fixed-strings perl-regexp basic-regexp ignore-case invert-match word-regexp line-regexp count files-with-matches files-without-match line-number with-filename no-filename only-matching quiet silent no-messages recursive dereference-recursive text null color | e:regexp r:file after-context before-context context max-count include exclude exclude-dir color colour binary-files directories label
-egrep     | pattern | acHhiILlnoqrRsvwxz | ABCm e:e r:f | ignore-case recursive line-number color | include exclude exclude-dir color
-fgrep     | pattern | acHhiILlnoqrRsvwxz | ABCm e:e r:f | ignore-case recursive line-number color | include exclude exclude-dir color
-jq        | filter  | cCejMnrsSaR | | compact-output raw-output raw-input null-input slurp sort-keys exit-status monochrome-output join-output ascii-output color-output tab |
-date      | format  | uR | d | utc universal rfc-email iso-8601 | date iso-8601 rfc-3339
-touch     | write   | acfhm | dt r:r | no-create no-dereference | date time r:reference
-mkdir     | write   | pv | m | parents verbose | mode
-rmdir     | write   | pv | | parents verbose ignore-fail-on-non-empty |
-rm        | write   | dfiIrRv | | force recursive verbose dir one-file-system |
-unlink    | write   | | | |
-truncate  | write   | co | s r:r | no-create | size r:reference
-shred     | write   | fuvxz | ns | force verbose zero remove | iterations size
-tee       | write   | aip | | append ignore-interrupts |
-cp        | copy    | adfHiLnPprRTuvxZ | w:t | archive force interactive no-clobber recursive update verbose no-target-directory dereference no-dereference preserve | w:target-directory preserve
-mv        | move    | finTuvZ | w:t | force interactive no-clobber update verbose no-target-directory | w:target-directory
-ln        | link    | bfinPLsTv | | symbolic force interactive no-dereference no-target-directory verbose |
-chmod     | mode    | cfvR | | changes recursive verbose silent quiet |
-chown     | mode    | cfvRhHLP | | changes recursive verbose silent quiet no-dereference dereference |
-chgrp     | mode    | cfvRhHLP | | changes recursive verbose silent quiet no-dereference dereference |
+cat | read | AbeEnstTuv |  | number number-nonblank squeeze-blank show-all show-ends show-tabs |
+tac | read | br | s | before regex | separator
+nl | read | p | bdfhilnsvw |  |
+head | read | qvz0123456789 | cn | quiet silent verbose | lines bytes
+tail | read | fFqvz0123456789 | cns | follow quiet silent verbose retry | lines bytes pid sleep-interval
+ls | tree | aAbBcCdfFgGhHiklLmnNopqQrRsStuUvxX1Z |  | all almost-all human-readable recursive reverse size
+    directory inode numeric-uid-gid full-time group-directories-first classify color | color sort time
+    time-style ignore hide format block-size
+wc | read | clmwL |  | bytes chars lines words max-line-length |
+sort | read | bcCdfghiMnrRsuVzm | ktS w:o | numeric-sort reverse unique stable ignore-case human-numeric-sort
+    version-sort check merge | key field-separator w:output
+uniq | copy | cdDiuz | fsw | count repeated unique ignore-case | skip-fields skip-chars check-chars
+cut | read | nsz | bcdf | complement only-delimited zero-terminated | bytes characters delimiter fields
+    output-delimiter
+tr | none | cCdst |  | complement delete squeeze-repeats truncate-set1 |
+paste | read | sz | d | serial zero-terminated | delimiters
+join | read | iz | aejotv12 | header ignore-case |
+comm | read | 123z |  | check-order nocheck-order total | output-delimiter
+fold | read | bs | w | bytes spaces | width
+fmt | read | cstu | wp |  | width
+rev | read |  |  |  |
+expand | read | i | t | initial | tabs
+od | read | bcdfhiloxsv | AjNt |  | address-radix skip-bytes read-bytes format
+xxd | copy | abEiprucC | clogs |  |
+hexdump | read | bcCdovx | ns |  |
+strings | read | a | net | all | bytes radix encoding
+base64 | read | di | w | decode ignore-garbage | wrap
+md5sum | read | btz |  | binary text tag zero |
+sha1sum | read | btz |  | binary text tag zero |
+sha256sum | read | btz |  | binary text tag zero |
+sha512sum | read | btz |  | binary text tag zero |
+cksum | read |  |  |  |
+diff | read | abBcdeEiNqrstTuwy | CUWFI | brief recursive unified side-by-side report-identical-files
+    ignore-case ignore-all-space ignore-blank-lines new-file text minimal color | unified context width color
+    label
+cmp | read | bls | in | print-bytes verbose silent quiet | bytes ignore-initial
+stat | read | Lft | c | dereference file-system terse | format printf
+file | read | bhiLkNnprsv0 | FP | brief mime mime-type dereference | separator
+readlink | read | efmnqsvz |  | canonicalize canonicalize-existing canonicalize-missing no-newline |
+realpath | read | emLPqsz |  | canonicalize-existing canonicalize-missing strip no-symlinks | r:relative-to
+    r:relative-base
+du | tree | abchHkLmsSxlPD0 | dBt | all total human-readable summarize one-file-system apparent-size | max-depth
+    block-size exclude threshold
+df | tree | ahHiklPTv | Bt | all human-readable inodes local portability print-type total | block-size type
+    exclude-type
+tree | tree | adfiugpshDFQqNrtCxl | LPI | dirsfirst noreport prune du | filelimit charset timefmt
+grep | pattern | acEFGHhiILlnoPqrRsvwxzbZUTyV0123456789 | ABCmdD e:e r:f | extended-regexp fixed-strings
+    perl-regexp basic-regexp ignore-case invert-match word-regexp line-regexp count files-with-matches
+    files-without-match line-number with-filename no-filename only-matching quiet silent no-messages recursive
+    dereference-recursive text null color | e:regexp r:file after-context before-context context max-count
+    include exclude exclude-dir color colour binary-files directories label
+egrep | pattern | acHhiILlnoqrRsvwxz | ABCm e:e r:f | ignore-case recursive line-number color | include exclude
+    exclude-dir color
+fgrep | pattern | acHhiILlnoqrRsvwxz | ABCm e:e r:f | ignore-case recursive line-number color | include exclude
+    exclude-dir color
+jq | filter | cCejMnrsSaR |  | compact-output raw-output raw-input null-input slurp sort-keys exit-status
+    monochrome-output join-output ascii-output color-output tab |
+date | format | uR | d | utc universal rfc-email iso-8601 | date iso-8601 rfc-3339
+touch | write | acfhm | dt r:r | no-create no-dereference | date time r:reference
+mkdir | write | pv | m | parents verbose | mode
+rmdir | write | pv |  | parents verbose ignore-fail-on-non-empty |
+rm | write | dfiIrRv |  | force recursive verbose dir one-file-system |
+unlink | write |  |  |  |
+truncate | write | co | s r:r | no-create | size r:reference
+shred | write | fuvxz | ns | force verbose zero remove | iterations size
+tee | write | aip |  | append ignore-interrupts |
+cp | copy | adfHiLnPprRTuvxZ | w:t | archive force interactive no-clobber recursive update verbose
+    no-target-directory dereference no-dereference preserve | w:target-directory preserve
+mv | move | finTuvZ | w:t | force interactive no-clobber update verbose no-target-directory | w:target-directory
+ln | link | bfinPLsTv |  | symbolic force interactive no-dereference no-target-directory verbose |
+chmod | mode | cfvR |  | changes recursive verbose silent quiet |
+chown | mode | cfvRhHLP |  | changes recursive verbose silent quiet no-dereference dereference |
+chgrp | mode | cfvRhHLP |  | changes recursive verbose silent quiet no-dereference dereference |
 """
-"""program | operands | short flags | short options with a value | long flags | long options with `=value`; `r:`, `w:` and
-`e:` before an option say that its value is a file that is read or written, or the pattern."""
+"""program | operands | short flags | short options with a value | long flags | long options with `=value`.
+
+`r:`, `w:` and `e:` before an option say that its value is a file that is read or written, or the pattern."""
 
 
 def _specs() -> Iterator[tuple[str, Spec]]:
-    for line in _TABLE.strip().splitlines():
+    for line in _TABLE.replace("\n    ", " ").strip().splitlines():
         name, operands, flags, valued, long, long_valued = (part.strip() for part in line.split("|"))
         short = [each for word in valued.split() for each in ([word] if ":" in word else word)]
-        marked = [(mark, option) for mark, _, option in (word.rpartition(":") for word in (*short, *long_valued.split()))]
-        by_mark = {mark: frozenset(option for each, option in marked if each == mark) for mark in "rwe"}
-        yield name, Spec(
-            operands=cast(Operands, operands),
-            flags=frozenset(flags),
-            valued=frozenset(word[-1] for word in short),
-            long=frozenset(long.split()),
-            long_valued=frozenset(word.rpartition(":")[2] for word in long_valued.split()),
-            reads=by_mark["r"],
-            writes=by_mark["w"],
-            patterns=by_mark["e"],
+        marked = [word.rpartition(":") for word in (*short, *long_valued.split())]
+        by_mark = {mark: frozenset(option for each, _, option in marked if each == mark) for mark in "rwe"}
+        yield (
+            name,
+            Spec(
+                operands=cast(Operands, operands),
+                flags=frozenset(flags),
+                valued=frozenset(word[-1] for word in short),
+                long=frozenset(long.split()),
+                long_valued=frozenset(word.rpartition(":")[2] for word in long_valued.split()),
+                reads=by_mark["r"],
+                writes=by_mark["w"],
+                patterns=by_mark["e"],
+            ),
         )
 
 

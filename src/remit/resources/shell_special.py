@@ -8,49 +8,41 @@ from typing import Final
 
 from remit.errors import NotCanonical
 from remit.resources.shell_programs import Touch, literal
-from remit.resources.shell_syntax import Word
-from remit.resources.text import shown
+from remit.resources.shell_tree import Word
+from remit.resources.text import shown, word_set
 from remit.resources.urls import parse_url
 
 Words = Sequence[Word]
 Touched = Iterator[Touch | tuple[str, str]]
 """Files, and other resources as (action, URI)."""
 
-_FIND_TESTS: Final = frozenset(
-    """
+_FIND_TESTS: Final = word_set("""
 -name -iname -path -ipath -wholename -regex -iregex -type -size -mtime -mmin -atime -amin -ctime -cmin -maxdepth
 -mindepth -user -group -uid -gid -perm -links -inum -fstype -printf -regextype -xtype
-""".split()
-)
-_FIND_PLAIN: Final = frozenset(
-    """
+""")
+_FIND_PLAIN: Final = word_set("""
 -print -print0 -ls -prune -quit -empty -true -false -depth -mount -xdev -follow -readable -writable -executable -not
 -and -or -a -o ! ( ) , -daystart -noleaf -nouser -nogroup
-""".split()
-)
-_TEST_FILES: Final = frozenset("-e -f -d -r -w -x -s -L -h -b -c -p -S -g -u -k -O -G -N".split())
-_TEST_STRINGS: Final = frozenset("= == != -z -n -eq -ne -lt -le -gt -ge ! -a".split())
+""")
+_TEST_FILES: Final = word_set("-e -f -d -r -w -x -s -L -h -b -c -p -S -g -u -k -O -G -N")
+_TEST_STRINGS: Final = word_set("= == != -z -n -eq -ne -lt -le -gt -ge ! -a")
 _SED_LINES: Final = re.compile(r"(?:(?:[0-9]+|\$)(?:,(?:[0-9]+|\$|\+[0-9]+))?)?[pdq=]?\Z|/[A-Za-z0-9 _.^$*-]+/[pd]\Z")
 _SED_SUBSTITUTE: Final = re.compile(r"(?:(?:[0-9]+|\$)(?:,(?:[0-9]+|\$))?)?s([/|#,:@!])(.*)\Z")
 _BRACKETS: Final = re.compile(r"\[\^?\]?[^]]*\]")
-_GIT_READS: Final = frozenset(
-    """
+_GIT_READS: Final = word_set("""
 status log diff show blame rev-parse rev-list ls-files ls-tree cat-file describe shortlog reflog grep merge-base
 name-rev diff-tree count-objects check-ignore whatchanged cherry for-each-ref show-ref var version
-""".split()
-)
-_GIT_WRITES: Final = frozenset(
-    """
+""")
+_GIT_WRITES: Final = word_set("""
 add commit branch checkout switch restore merge reset rm mv init cherry-pick tag stash clean revert gc notes
 fetch pull push update-index prune
-""".split()
-)
-_GIT_NEVER: Final = (
+""")
+_GIT_NEVER: Final = word_set(
     "upload-pack receive-pack exec open-files-in-pager ext-diff textconv output no-index template config "
     "pathspec-from-file file attr-source git-dir work-tree separate-git-dir edit reedit-message editor gpg-sign "
     "signed show-signature recurse-submodules super-prefix filter strategy contents ignore-revs-file exclude-from "
     "orderfile repo push-option server-option"
-).split()
+)
 """Long options, of which abbreviations count too, that run programs or name files and places elsewhere."""
 _GIT_NEVER_SHORT: Final = {
     "grep": "Of", "rebase": "x", "commit": "FecCtS", "tag": "Fsuv", "log": "O", "diff": "O", "show": "O", "add": "e",
@@ -58,7 +50,7 @@ _GIT_NEVER_SHORT: Final = {
     "cherry-pick": "Se", "pull": "sXSuo", "fetch": "uo", "push": "o", "blame": "S", "notes": "Fc", "ls-files": "X",
 }  # fmt: skip
 _CURL_FLAGS: Final = frozenset("sSfivIkgG#N46")
-_CURL_LONG: Final = frozenset("silent show-error fail include head verbose compressed fail-with-body get globoff".split())
+_CURL_LONG: Final = word_set("silent show-error fail include head verbose compressed fail-with-body get globoff")
 _CURL_VALUED: Final = {"X": "request", "H": "header", "d": "data", "m": "max-time", "o": "output", "A": "user-agent"}
 _CURL_LONG_VALUED: Final = {
     **{long: long for long in _CURL_VALUED.values()},
@@ -153,7 +145,13 @@ def test(words: Words) -> Iterator[Touch]:
     """`test` and `[`: files that are asked about are read."""
     if len(words) == 2 and words[0].literal and words[0].text in ("-z", "-n") and words[1].single:
         return
-    if len(words) == 3 and words[1].literal and words[1].text in ("=", "!=", "==") and words[0].single and words[2].single:
+    if (
+        len(words) == 3
+        and words[1].literal
+        and words[1].text in ("=", "!=", "==")
+        and words[0].single
+        and words[2].single
+    ):
         return
     given = [literal(word, "test") for word in words]
     while given:
@@ -200,21 +198,23 @@ def git(words: Words) -> Iterator[Touch]:
 
 
 def _require_plain_git(command: str, given: list[str]) -> None:
-    refused = NotCanonical(f"{shown(' '.join(given))} is not what is understood after git {command}")
-    for word in given:
-        if word.startswith("--") and len(word) > 2 and word != "--no-edit":
-            option = word[2:].partition("=")[0]
-            for form in (option, option.removeprefix("no-")):
-                if any(form.startswith(never) or never.startswith(form) for never in _GIT_NEVER):
-                    raise refused
-        elif word.startswith("-") and not word.startswith("--") and set(word[1:]) & set(_GIT_NEVER_SHORT.get(command, "")):
-            raise refused
-        elif command in ("fetch", "pull", "push", "init") and (":" in word or "/" in word or "." in word):
-            raise refused
-        elif command in ("diff", "grep") and (word.startswith("/") or ".." in word.split("/")):
-            raise refused
+    if any(_is_unread_git(command, word) for word in given):
+        raise NotCanonical(f"{shown(' '.join(given))} is not what is understood after git {command}")
     if command == "commit" and not any(re.match(r"-[a-z]*m|--message|--no-edit\Z", word) for word in given):
         raise NotCanonical("git commit without a message runs an editor; expected -m")
+
+
+def _is_unread_git(command: str, word: str) -> bool:
+    if word.startswith("--") and len(word) > 2:
+        option = word[2:].partition("=")[0]
+        forms = (option, option.removeprefix("no-"))
+        never = any(form.startswith(each) or each.startswith(form) for form in forms for each in _GIT_NEVER)
+        return never and word != "--no-edit"
+    if word.startswith("-"):
+        return bool(set(word[1:]) & set(_GIT_NEVER_SHORT.get(command, "")))
+    if command in ("fetch", "pull", "push", "init"):
+        return any(letter in word for letter in ":/.")
+    return command in ("diff", "grep") and (word.startswith("/") or ".." in word.split("/"))
 
 
 def curl(words: Words) -> Touched:

@@ -9,19 +9,17 @@ from typing import Final
 from remit.errors import NotCanonical
 from remit.resources.shell_programs import literal
 from remit.resources.shell_special import Words
-from remit.resources.text import shown
+from remit.resources.text import shown, word_set
 
 SHELLS: Final = frozenset({"sh", "bash", "dash"})
 
-NEVER: Final = frozenset(
-    """
+NEVER: Final = word_set("""
 . source eval exec alias unalias export declare typeset local readonly unset set shopt trap enable hash bind pushd popd
 mapfile readarray read getopts let builtin complete compgen fc history return jobs fg bg disown suspend logout times
 coproc sudo doas su runuser pkexec chroot nsenter unshare setpriv capsh xargs parallel watch entr script expect screen
 tmux at batch crontab ssh scp sftp rsync strace ltrace gdb perf flock systemd-run busybox toybox zsh ksh fish csh tcsh
 ash mksh rbash pwsh cmd setarch linux32 linux64 run-parts start-stop-daemon daemonize socat nc ncat netcat telnet
-""".split()
-)
+""")
 """What runs other commands, reaches other machines, or changes what later words mean. Listing one of them under
 `programs` changes nothing."""
 

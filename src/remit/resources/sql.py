@@ -30,7 +30,6 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 
 from remit.errors import NotCanonical
 from remit.resources.access import Access
-from remit.resources.uris import encode_path
 from remit.resources.sql_calls import Calls
 from remit.resources.sql_commands import Commands
 from remit.resources.sql_functions import PURE
@@ -40,6 +39,7 @@ from remit.resources.sql_names import DEFAULT_SCHEMAS, Case, Dialect, Name, Nami
 from remit.resources.sql_reserved import require_no_reserved
 from remit.resources.sql_tree import Found, TreeReader
 from remit.resources.text import shown
+from remit.resources.uris import encode_path
 
 ACTIONS: Final = ("read", "write", "ddl", "admin")
 """What an access of a `sql` argument can be."""
@@ -112,7 +112,7 @@ def _parsed(words: tuple[Token, ...], dialect: Dialect) -> exp.Expr:
             trees = sqlglot.parse(text, read=dialect, error_level=ErrorLevel.IMMEDIATE)
     except SqlglotError as error:
         raise NotCanonical(f"{shown(text)} could not be read as {dialect}") from error
-    except Exception as error:  # noqa: BLE001 - whatever a parser does with hostile text is a refusal
+    except Exception as error:  # whatever a parser does with hostile text is a refusal
         raise NotCanonical(f"{shown(text)} could not be read as {dialect}: {type(error).__name__}") from error
     if len(trees) != 1 or trees[0] is None or isinstance(trees[0], exp.Command):
         raise NotCanonical(f"the statement {shown(text)} is not one that is understood")

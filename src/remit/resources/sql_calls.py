@@ -12,19 +12,17 @@ from remit.resources.paths import canonical_path
 from remit.resources.sql_functions import GRAMMAR, file_action, verdict
 from remit.resources.sql_lexer import Token
 from remit.resources.sql_names import Naming
-from remit.resources.text import shown
+from remit.resources.text import shown, word_set
 
-READ_PRAGMAS = frozenset(
-    """
+READ_PRAGMAS = word_set("""
 application_id auto_vacuum collation_list compile_options data_version database_list encoding foreign_key_check
 foreign_key_list foreign_keys freelist_count function_list index_info index_list index_xinfo integrity_check
 journal_mode module_list page_count page_size pragma_list quick_check schema_version table_info table_list
 table_xinfo user_version
-""".split()
-)
+""")
 """PRAGMA words that, without `=`, only report; those in `ASKING` take a name in parentheses."""
-ASKING = frozenset(
-    "foreign_key_check foreign_key_list index_info index_list index_xinfo table_info table_list table_xinfo".split()
+ASKING = word_set(
+    "foreign_key_check foreign_key_list index_info index_list index_xinfo table_info table_list table_xinfo"
 )
 
 
@@ -110,7 +108,7 @@ def _qualifier(node: exp.Func) -> str | None:
     """What stands before the function's name: `pg_catalog` of `pg_catalog.lower(x)`, or None."""
     parent = node.parent
     if isinstance(parent, exp.Dot) and parent.expression is node:
-        return parent.this.sql().lower()
+        return str(parent.this.sql()).lower()
     if isinstance(parent, exp.Table) and parent.this is node:
         parts = [parent.args[key] for key in ("catalog", "db") if parent.args.get(key) is not None]
         return ".".join(str(part) for part in parts).lower() or None

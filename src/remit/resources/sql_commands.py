@@ -16,24 +16,22 @@ from remit.resources.sql_calls import ASKING, READ_PRAGMAS
 from remit.resources.sql_lexer import Token, rebuilt
 from remit.resources.sql_names import Name, Naming
 from remit.resources.sql_tree import Found
-from remit.resources.text import shown
+from remit.resources.text import shown, word_set
 
 Words = Sequence[Token]
 Query = Callable[[tuple[Token, ...]], Found]
 """Reads a query or change, for the statements that hold one."""
 
 _TRANSACTIONS: Final = frozenset({"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"})
-_TRANSACTION_WORDS: Final = frozenset(
-    """
+_TRANSACTION_WORDS: Final = word_set("""
 begin start commit end rollback abort savepoint release transaction work tran to and chain no read only write
 isolation level serializable repeatable committed uncommitted deferred immediate exclusive deferrable not with
 consistent snapshot
-""".split()
-)
+""")
 _ADMIN: Final = {
-    "postgres": frozenset("grant revoke vacuum analyze analyse reindex cluster lock checkpoint refresh".split()),
-    "sqlite": frozenset("detach analyze reindex".split()),
-    "mysql": frozenset("grant revoke analyze optimize check repair flush lock unlock".split()),
+    "postgres": word_set("grant revoke vacuum analyze analyse reindex cluster lock checkpoint refresh"),
+    "sqlite": word_set("detach analyze reindex"),
+    "mysql": word_set("grant revoke analyze optimize check repair flush lock unlock"),
     "tsql": frozenset[str](),
 }
 """Statements that cannot hold a query or a file, and that change the database as a whole."""
@@ -42,8 +40,8 @@ _SETTINGS: Final = {
     "mysql": frozenset({"max_execution_time", "innodb_lock_wait_timeout"}),
 }
 """What may be SET: no text of a later call is read differently after it."""
-_SHOWN: Final = frozenset(
-    "tables databases schemas columns fields index indexes keys variables status full create table session global".split()
+_SHOWN: Final = word_set(
+    "tables databases schemas columns fields index indexes keys variables status full create table session global"
 )
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
+from remit.resources.text import word_set
+
 Verdict = Literal["pure", "admin", "file", "refused", "unknown"]
 """`pure` computes; `admin` reaches the server; `file` touches the file that its first argument names; `refused`
 runs text of its own; `unknown` is on no list."""
@@ -92,10 +94,10 @@ var varp year json_modify atn2 log any some all exists
 """
 
 PURE: Final[dict[str, frozenset[str]]] = {
-    "postgres": frozenset((_EVERYWHERE + _POSTGRES).split()),
-    "sqlite": frozenset((_EVERYWHERE + _SQLITE).split()),
-    "mysql": frozenset((_EVERYWHERE + _MYSQL).split()),
-    "tsql": frozenset((_EVERYWHERE + _TSQL).split()),
+    "postgres": word_set(_EVERYWHERE + _POSTGRES),
+    "sqlite": word_set(_EVERYWHERE + _SQLITE),
+    "mysql": word_set(_EVERYWHERE + _MYSQL),
+    "tsql": word_set(_EVERYWHERE + _TSQL),
 }
 
 _FILE: Final[dict[str, dict[str, str]]] = {
@@ -166,17 +168,16 @@ def is_file_table(dialect: str, table: str) -> bool:
 _SQLITE_VIRTUAL: Final = frozenset({"sqlite_dbpage", "csv", "vsv", "sqlite_dbdata", "sqlite_dbptr", "completion",
                                     "carray", "vfsstat", "vfslist", "http"})  # fmt: skip
 
-GRAMMAR: Final = frozenset(
-    """
+GRAMMAR: Final = word_set("""
 and or not in exists any some all as on using values value over filter group by select distinct from join where
 having when then else case between like ilike rlike regexp glob match similar escape is union except intersect
 limit offset set returning lateral apply check unique key include conflict do materialized insert cube rollup sets
 top row array columns interval default identity with option pivot unpivot index partition within primary
 foreign references recursive for fetch next first rows range groups window div mod xor collate output update of
-ignore nothing against btree gin gist hash brin spgist inherits system bernoulli exclude order end constraint binary unsigned signed mediumint tinyint smallint int integer bigint float
+ignore nothing against btree gin gist hash brin spgist inherits system bernoulli exclude order end constraint
+binary unsigned signed mediumint tinyint smallint int integer bigint float
 double real decimal dec numeric number char character varchar varying nchar nvarchar varbinary bit bool boolean
 date time datetime datetime2 datetimeoffset timestamp timestamptz timetz text tinytext mediumtext longtext blob
 tinyblob mediumblob longblob json jsonb uuid enum year money smallmoney xml bytea inet cidr precision
-""".split()
-)
+""")
 """Words of the grammar, types included, that a parenthesis may follow without a function being called."""

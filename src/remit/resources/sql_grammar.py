@@ -14,10 +14,9 @@ from sqlglot import exp
 
 from remit.errors import NotCanonical
 from remit.resources.sql_lexer import Token
-from remit.resources.text import shown
+from remit.resources.text import shown, word_set
 
-_KINDS: Final = frozenset(
-    """
+_KINDS: Final = word_set("""
 Select Union Except Intersect Subquery Values Insert Update Delete Merge Create Drop Alter TruncateTable Comment
 With CTE RecursiveWithSearch From Join Lateral Table TableAlias TableSample Where Group Cube Rollup GroupingSets
 Having Window WindowSpec Order Ordered Limit LimitOptions Offset Fetch Distinct Lock Into Returning OnConflict
@@ -29,17 +28,15 @@ OnCondition Schema ColumnDef ColumnConstraint Constraint PrimaryKey ForeignKey R
 IndexParameters IndexTableHint WithTableHint IndexConstraintOption ColumnPosition AddConstraint AlterColumn
 AlterRename RenameColumn ModifyColumn Properties TemporaryProperty LikeProperty Property InheritsProperty
 PartitionedOfProperty PartitionBoundSpec EngineProperty CharacterSetProperty CollateProperty AutoIncrementProperty
-SchemaCommentProperty MaterializedProperty OnProperty Partition CharacterSet Introducer National HexString BitString Pivot
+SchemaCommentProperty MaterializedProperty OnProperty Partition CharacterSet Introducer National HexString
+BitString Pivot
 PivotAlias BinaryColumnConstraint ZeroFillColumnConstraint Opclass Variadic TranslateCharacters TableFromRows
 ColumnPrefix ForClause QueryOption XMLKeyValueOption
-""".split()
-)
-_CONSTRAINTS: Final = frozenset(
-    """
+""")
+_CONSTRAINTS: Final = word_set("""
 AutoIncrement CharacterSet Check Clustered Collate Comment Computed Default GeneratedAsIdentity Index NonClustered
 NotNull OnUpdate PrimaryKey Unique
-""".split()
-)
+""")
 _NEVER: Final = frozenset({"Operator", "NestedJSONSelect", "Kwarg", "NextValueFor", "ConnectByRoot", "Predict"})
 """Constructs among functions and operators that name or change what is no table: sequences, operators of one's own."""
 _LOCAL_ENGINES: Final = frozenset({"innodb", "myisam", "memory", "aria"})
@@ -117,13 +114,14 @@ def _texts(node: exp.Expr, kind: str) -> Iterator[str]:
                 yield from text.split()
 
 
-SYNTAX: Final = frozenset(
-    """
-abort absent action add after against all always alter and any apply array array_agg as asc asymmetric at auto_increment
+SYNTAX: Final = word_set("""
+abort absent action add after against all always alter and any apply array array_agg as asc asymmetric at
+auto_increment
 autoincrement begin between binary bit both breadth btree by call cascade case cast char character charset check
 checksum clob collate column columns comment commit concurrently conflict constraint convert count create cross
 cube current current_catalog current_date current_role current_time current_timestamp current_user cycle data
-database date day dec decimal default deferrable deferred delete depth desc distinct div do double drop duplicate each else
+database date day dec decimal default deferrable deferred delete depth desc distinct div do double drop
+duplicate each else
 end enforced engine error escape except exclude excluded exists extract fail false fetch filter first float
 following for force foreign from full fulltext function generated getdate gin gist glob global group grouping
 groups hash having hour identity if ignore ilike immediate in include including increment indexed index inherits
@@ -140,7 +138,9 @@ table tables tablesample target temp temporary text then ties time timestamp to 
 truncate try_cast type unbounded uncommitted union unique unknown unlogged unsigned update upper user
 using value values varbinary varchar variadic varying view virtual when where window with within without work xor
 year zerofill zone
-algorithm auto boolean expansion language option optimize maxdop nth offset path recompile root without_array_wrapper array_to_string avg bigint bigserial blob bool boolean bytea cardinality char_length characters cidr
+algorithm auto boolean expansion language option optimize maxdop nth offset path recompile root
+without_array_wrapper array_to_string avg bigint bigserial blob bool boolean bytea cardinality char_length
+characters cidr
 current_schema datetime datetime2 datetimeoffset deduplicate dense_rank enum float4 float8 hstore
 inet instead int2 int4 int8 jsonb jsonpath longblob longtext mediumblob mediumint mediumtext money nchar ntext
 numeric number nvarchar oid passing path percentile_cont percentile_disc point regclass row_number rowversion
@@ -148,6 +148,5 @@ smalldatetime smallint smallmoney smallserial sql_no_cache timestamptz timetz ti
 tsvector uniqueidentifier uuid xml innodb myisam memory utf8 utf8mb4 ascii year_month day_hour
 microsecond week dow doy epoch isodow isoyear century decade millennium milliseconds microseconds timezone
 holdlock nolock updlock rowlock tablock tablockx readpast xlock paglock readcommitted readuncommitted serializable
-""".split()
-)
+""")
 """Words of the grammar, types and units, which the tree holds as structure and not as names."""

@@ -11,17 +11,14 @@ from typing import Final
 from sqlglot import exp
 
 from remit.errors import NotCanonical
-from remit.resources.text import shown
+from remit.resources.text import shown, word_set
 
-_COMMON: Final = frozenset(
-    """
+_COMMON: Final = word_set("""
 all alter and as between by case check create cross delete distinct drop else except exists from grant group having
 in inner insert intersect into is join like limit not on or order outer returning revoke select set table then union
 update using values when where with
-""".split()
-)
-_TSQL: Final = frozenset(
-    """
+""")
+_TSQL: Final = word_set("""
 add any asc authorization backup begin break browse bulk cascade checkpoint close clustered coalesce collate
 commit compute constraint contains containstable continue convert current cursor database dbcc deallocate declare deny
 desc disk distributed double dump end errlvl escape exec execute exit external fetch file fillfactor for foreign
@@ -32,12 +29,11 @@ readtext reconfigure references replication restore restrict return revert rollb
 schema securityaudit semantickeyphrasetable semanticsimilaritydetailstable semanticsimilaritytable setuser shutdown
 some statistics tablesample textsize throw to top tran transaction trigger truncate try_convert tsequal unique unpivot
 updatetext use user varying view waitfor while within writetext go left right enable disable send receive
-""".split()
-)
+""")
 RESERVED: Final = {
-    "postgres": _COMMON | frozenset("analyse analyze do end fetch for lateral offset only window".split()),
+    "postgres": _COMMON | word_set("analyse analyze do end fetch for lateral offset only window"),
     "sqlite": _COMMON - {"by"} | frozenset({"commit", "transaction", "index"}),
-    "mysql": _COMMON | frozenset("call kill load lock outfile procedure rename replace use straight_join".split()),
+    "mysql": _COMMON | word_set("call kill load lock outfile procedure rename replace use straight_join"),
     "tsql": _COMMON - {"limit", "returning", "using"} | _TSQL,
 }
 _NAMING: Final = (exp.Table, exp.TableAlias, exp.Alias)

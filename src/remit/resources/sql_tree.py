@@ -204,10 +204,8 @@ class TreeReader:
         written = _names(target)
         by_alias = [each for each in sources if len(written) == 1 and _alias(each) == self._plain(written[-1])]
         if not by_alias:
-            by_alias = [
-                each for each in sources
-                if isinstance(each, exp.Table) and not each.alias and self._plain(_names(each)[-1]) == self._plain(written[-1])
-            ]  # fmt: skip
+            named = [each for each in sources if isinstance(each, exp.Table) and not each.alias]
+            by_alias = [each for each in named if self._plain(_names(each)[-1]) == self._plain(written[-1])]
             self._target(target, actions, visible)
         else:
             self._mark([target], ())
