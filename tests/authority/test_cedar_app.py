@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,9 +160,8 @@ def test_an_approval_holds_only_under_the_guardrails_that_asked(tmp_path: Path, 
         app.approve(asked.value.approval_id, credential="user:sue@acme.com")
         session_id = session.id
     policies.write_text(POLICIES.replace("60.0", "70.0"), "utf-8")
-    with temporary(tmp_path, **options) as app:
-        with pytest.raises(ApprovalRequired) as again:
-            app.join(session_id).call("pay.refund", {"amount": 80}, run=pytest.fail)
+    with temporary(tmp_path, **options) as app, pytest.raises(ApprovalRequired) as again:
+        app.join(session_id).call("pay.refund", {"amount": 80}, run=pytest.fail)
 
     assert again.value.rule == "org/second-pair"
     assert again.value.approval_id != asked.value.approval_id
@@ -254,9 +254,11 @@ class TestCeiling:
     def test_depends_on_the_environment(self, tmp_path: Path, policies: Path, clock: Clock) -> None:
         """`remit.open(…, environment="production")`."""
         tools = {"deploy.apply": "any"}
-        with temporary(tmp_path, clock=clock, policies=policies, environment="production") as app:
-            with pytest.raises(GrantError, match="deployed by the pipeline"):
-                issue(app, tools=tools)
+        with (
+            temporary(tmp_path, clock=clock, policies=policies, environment="production") as app,
+            pytest.raises(GrantError, match="deployed by the pipeline"),
+        ):
+            issue(app, tools=tools)
         with temporary(tmp_path, clock=clock, policies=policies, environment="staging") as app:
             assert issue(app, tools=tools).state == "active"
 
@@ -291,10 +293,8 @@ def test_every_recorded_decision_decides_again_alike_from_its_record(app: remit.
             ("hr.read", {"id": 7}),
             ("mail.send", {"to": "bob@acme.com"}),
         ):
-            try:
+            with contextlib.suppress(Denied):
                 session.call(tool, arguments, run=nothing)
-            except Denied:
-                pass
         session_id = session.id
 
     decided = [one for one in app.records(session_id) if "decision" in one.data]

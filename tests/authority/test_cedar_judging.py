@@ -253,7 +253,7 @@ class TestHostileArguments:
 
         assert (decision.code, decision.rule) == ("guardrail", "org/cap")
 
-    @pytest.mark.parametrize("value", [100, 100.0, Decimal("100.0000"), 1e2])
+    @pytest.mark.parametrize("value", [100, 100.0, Decimal("100.0000")])
     def test_equal_numbers_are_judged_alike(self, value: Any) -> None:
         """Whatever they are written as."""
         equal = CAP.replace('greaterThan(decimal("100.0"))', "").replace("context.input.amount.", 'context.input.amount == decimal("100.0")')  # fmt: skip # noqa: E501
@@ -426,7 +426,7 @@ class TestMemory:
             '@id("a") forbid(principal, action, resource) when { context.input.n == -1 };'
         )
         one = grant()
-        guardrails._memo.update({(number, None, b""): None for number in range(MEMO_ENTRIES)})  # type: ignore[misc]
+        guardrails._memo.update({(number, None, b""): ((), ()) for number in range(MEMO_ENTRIES)})  # type: ignore[misc]
 
         for number in range(10):
             assert decide((one,), view("crm.search", {"n": number}), facts(), guardrails).effect == "permit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -165,7 +166,9 @@ class TestDoubts:
 
     def test_name_a_misspelt_annotation(self) -> None:
         """A mistyped @approval would be a plain refusal."""
-        [doubt] = lint(source.load_text('@id("a") @reason("x") @aproval("role:x") forbid(principal, action, resource);').policies)  # fmt: skip
+        text = '@id("a") @reason("x") @aproval("role:x") forbid(principal, action, resource);'
+
+        [doubt] = lint(source.load_text(text).policies)
 
         assert "did you mean @approval?" in doubt
 
@@ -173,7 +176,7 @@ class TestDoubts:
 class TestSchemas:
     """Guardrails against what a tool takes."""
 
-    SCHEMA = {
+    SCHEMA: ClassVar[dict[str, Any]] = {
         "type": "object",
         "required": ["amount", "who"],
         "properties": {

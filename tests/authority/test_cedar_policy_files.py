@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from remit.authority.cedar import CedarGuardrails, source
 from remit.authority.cedar.lint import lint
 from remit.cli import app as command_line
+from remit.errors import Denied
 from remit.review.policy_tests import run_file
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +54,26 @@ def test_shipped_guardrails_load_together_and_leave_no_doubt() -> None:
 
     assert lint(source.load(folder).policies) == []
     assert [path.stem for path in sorted(folder.glob("*.cedar"))] == [path.stem for path in SHIPPED]
+
+
+def test_the_example_on_the_page_runs_and_is_refused_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page shows a whole program first; this is it."""
+    page = (ROOT / "docs/guardrails.md").read_text("utf-8")
+    [policy] = re.findall(r"```cedar\n(.*?)```", page, re.DOTALL)
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policies/guardrails").mkdir(parents=True)
+    (tmp_path / "policies/guardrails/house.cedar").write_text(policy, "utf-8")
+    names: dict[str, Any] = {}
+
+    with pytest.raises(Denied) as refused:
+        exec(compile(program, "page", "exec"), names)
+    names["app"].close()
+
+    assert refused.value.rule == "house/egress"
+    assert refused.value.reason.startswith("The guardrail house/egress forbids this call of mail.send: something conf")
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ class Reference:
         [allowed] = permit["staticPolicies"].values()
         whole = json.dumps({"templates": {}, "templateLinks": [], "staticPolicies": {**used, "permit": allowed}})
         server = {"type": "Action", "id": call.tool.partition(".")[0] + ".*"}
-        known = [
+        known: list[dict[str, Any]] = [
             {
                 "uid": {"type": "User", "id": "alice@acme.com"},
                 "attrs": {"id": "user:alice@acme.com", "roles": sorted(when.around.roles)},

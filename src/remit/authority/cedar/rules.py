@@ -7,23 +7,23 @@ that context itself, in JSON, never a digest of it and never Python values (wher
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from remit.authority.calls import ApprovalNeed, CallView, Facts, Ruling, SessionFacts
 from remit.authority.cedar import engine, source
-from remit.authority.cedar.encode import NotEncodable, access_facts, record
-from remit.authority.cedar.reads import SESSION, Wanted, two_ways
+from remit.authority.cedar.encode import NotEncodable
+from remit.authority.cedar.panels import Panel, Slice, session_context
 from remit.authority.cedar.source import Policies, Policy
 from remit.authority.compile import CompiledGrant
 from remit.authority.keys import server_wildcard
 from remit.authority.limits import DEFAULT_APPROVAL_WINDOW
 from remit.authority.literals import show
 from remit.authority.terms import GrantTerms
-from remit.errors import GrantError, Remedy
+from remit.errors import Remedy
 
 MEMO_ENTRIES: Final = 8_192
 MEMO_KEY_BYTES: Final = 8_192
@@ -31,44 +31,11 @@ MEMO_KEY_BYTES: Final = 8_192
 
 _TOOLS: Final = 4_096
 _WHO: Final = 1_024
-_DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_ABSENT: Final = object()
 
+_Found = tuple[frozenset[str], frozenset[str]]
+"""Of one group: ids of satisfied forbids, and of those that could not be evaluated."""
 
-class Slice:
-    """The guardrails that may speak of one tool, as policy sets, with everything that they read together.
-
-    Enforced and observed ones are apart, so that what is only tried out cannot get in the way of what holds.
-    """
-
-    __slots__ = ("access", "accesses", "all", "enforced", "input", "order", "per_call", "policies", "session", "wanted")
-
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        self.policies = tuple(policies)
-        self.enforced = not policies[0].observe
-        self.order = {policy.id: place for place, policy in enumerate(policies)}
-        self.wanted = Wanted()
-        for policy in policies:
-            try:
-                self.wanted.add(policy.reading.context)
-            except ValueError as error:
-                raise GrantError(two_ways(policy.where, str(error).removeprefix("input."))) from None
-        parts = self.wanted.parts
-        self.input, self.access, self.session = parts.get("input"), parts.get("access"), parts.get("session")
-        self.accesses = "accesses" in parts
-        per_call = [policy for policy in policies if not policy.reading.each_access]
-        self.all = _set(policies)
-        self.per_call = self.all if self.access is None else _set(per_call)
-
-    @property
-    def touches(self) -> bool:
-        """Whether any of them reads what a call touches."""
-        return self.access is not None or self.accesses
-
-
-def _set(policies: Iterable[Policy]) -> engine.PolicySet | None:
-    found = {policy.id: policy.json for policy in policies}
-    return engine.policy_set(found) if found else None
+_NOTHING: Final[_Found] = (frozenset(), frozenset())
 
 
 class CedarGuardrails:
@@ -86,7 +53,7 @@ class CedarGuardrails:
         self._ids = frozenset(policy.id for policy in self.policies)
         self._slices: dict[str, tuple[Slice, ...]] = {}
         self._who: dict[tuple[str, str, str, frozenset[str]], _Who] = {}
-        self._memo: dict[tuple[Slice, _Who, bytes], Ruling | None] = {}
+        self._memo: dict[tuple[Panel, _Who, bytes], _Found] = {}
         self._lock = threading.Lock()
         for tool in sorted({tool for policy in self.policies for tool in policy.tools or ()} | {"remit.any"}):
             self._slices[tool] = self._slice(tool)  # whatever contradicts itself is refused now, not at a call
@@ -127,22 +94,65 @@ class CedarGuardrails:
         return ruling
 
     def _judge(self, part: Slice, call: CallView, chain: Sequence[CompiledGrant], facts: Facts) -> Ruling | None:
-        if call.unresolved is not None and part.touches:
-            return _blind(part, call)
         terms = chain[-1].terms
-        try:
-            contexts = self._contexts(part, call, facts, terms)
-        except NotEncodable as error:
-            return _unreadable(part, call, error)
         document = terms.document
         who = self._who_of(call.tool, document.principal, document.agent, facts.around.roles)
-        key = (part, who, b"\n".join(contexts) if len(contexts) > 1 else contexts[0])
-        ruling = self._memo.get(key, _ABSENT)
-        if ruling is _ABSENT:
-            ruling = _asked(part, who, contexts, call.tool, touching=bool(call.accesses))
+        memo = self._memo
+        found: list[_Found] = []
+        missing: dict[int, tuple[Panel, _Who, bytes]] = {}
+        for index, group in enumerate(part.groups):
+            if call.unresolved is not None and group.touches:
+                return _blind(part, call)
+            if group.access is not None and not call.accesses:
+                continue
+            try:
+                contexts = group.contexts(call, facts, terms)
+            except NotEncodable as error:
+                return _unreadable(part, call, error)
+            key = (group, who, contexts[0] if len(contexts) == 1 else b"\n".join(contexts))
+            known = memo.get(key)
+            if known is None:
+                missing[index] = key
+            elif known is not _NOTHING:
+                found.append(known)
+        if missing:
+            found += self._ask(part, missing, call, facts, terms)
+        return _ruling(part, found, call.tool) if found else None
+
+    def _ask(
+        self,
+        part: Slice,
+        missing: Mapping[int, tuple[Panel, _Who, bytes]],
+        call: CallView,
+        facts: Facts,
+        terms: GrantTerms,
+    ) -> list[_Found]:
+        """Ask Cedar, once, what the memory does not hold, and remember it group by group."""
+        panel = part.together(tuple(missing))
+        who = next(iter(missing.values()))[1]
+        contexts = [text.decode() for text in panel.contexts(call, facts, terms)]
+        satisfied: set[str] = set()
+        erring: set[str] = set()
+        known = {policy.id for policy in panel.policies}
+        sure = True
+        for answer in engine.evaluate(panel.set, who.entities, *who.request, contexts):
+            satisfied.update(answer.satisfied)
+            for policy_id, _ in answer.errors:
+                sure = sure and policy_id in known
+                erring.add(policy_id if policy_id is not None and policy_id in known else panel.policies[0].id)
+        if not sure or not satisfied <= known:
+            return [(frozenset(), frozenset({panel.policies[0].id}))]
+        found: list[_Found] = []
+        for key in missing.values():
+            ids = {policy.id for policy in key[0].policies}
+            one = (frozenset(ids & satisfied), frozenset(ids & erring))
+            if one == _NOTHING:
+                one = _NOTHING
+            else:
+                found.append(one)
             if len(key[2]) <= MEMO_KEY_BYTES:
-                self._remember(key, ruling)
-        return ruling  # type: ignore[return-value]  # the sentinel is gone
+                self._remember(key, one)
+        return found
 
     def standing(self, terms: GrantTerms, around: SessionFacts) -> list[tuple[Policy, str]]:
         """Forbids that already refuse a tool of a grant, whatever its calls will be: (policy, tool) pairs.
@@ -159,38 +169,15 @@ class CedarGuardrails:
             ]
             if not part:
                 continue
-            slice_ = Slice(part)
-            assert slice_.all is not None
-            context = {"session": _session(slice_.session, around, terms, None)} if slice_.session else {}
+            panel = Panel(part)
+            context = {"session": session_context(panel.session, around, terms, None)} if panel.session else {}
             who = self._who_of(tool, terms.principal, terms.agent, around.roles)
-            [answer] = engine.evaluate(slice_.all, who.entities, *who.request, [orjson.dumps(context).decode()])
+            [answer] = engine.evaluate(panel.set, who.entities, *who.request, [orjson.dumps(context).decode()])
             refusing = {*answer.satisfied, *(erring or part[0].id for erring, _ in answer.errors)}
             found += [(policy, tool) for policy in part if policy.id in refusing]
         return found
 
-    # -- what Cedar is shown
-
-    def _contexts(self, found: Slice, call: CallView, facts: Facts, terms: GrantTerms) -> list[bytes]:
-        """One context, or one for each access that looks different to the guardrails."""
-        context: dict[str, Any] = {}
-        wanted = found.wanted.parts
-        if found.input is not None:
-            context["input"] = record(call.effective, found.input)
-        if found.session is not None:
-            context["session"] = _session(found.session, facts.around, terms, facts)
-        if "catalogued" in wanted:
-            context["catalogued"] = call.catalogued
-        if found.accesses:
-            context["accesses"] = [
-                {"action": access.action, "uri": access.uri, "kind": access.kind} for access in call.accesses
-            ]
-        if found.access is None or not call.accesses:
-            return [orjson.dumps(context)]
-        contexts: dict[bytes, None] = {}
-        for access in call.accesses:
-            context["access"] = record(access_facts(access), found.access)
-            contexts[orjson.dumps(context)] = None
-        return list(contexts)
+    # -- what is kept
 
     def _slices_of(self, tool: str) -> tuple[Slice, ...]:
         try:
@@ -219,13 +206,13 @@ class CedarGuardrails:
                 found = self._who.setdefault(key, found)
         return found
 
-    def _remember(self, key: tuple[Slice, _Who, bytes], ruling: Ruling | None) -> None:
+    def _remember(self, key: tuple[Panel, _Who, bytes], found: _Found) -> None:
         with self._lock:
             memo = self._memo
             if len(memo) >= MEMO_ENTRIES:
                 for old in list(memo)[: MEMO_ENTRIES // 2]:
                     del memo[old]
-            memo[key] = ruling
+            memo[key] = found
 
 
 class _Who:
@@ -249,28 +236,18 @@ class _Who:
         )
 
 
-# -- asking Cedar, and putting its answer into words
+# -- Cedar's answer, in words
 
 
-def _asked(part: Slice, who: _Who, contexts: Sequence[bytes], tool: str, *, touching: bool) -> Ruling | None:
-    policies = part.all if touching or part.access is None else part.per_call
-    if policies is None:
-        return None
-    satisfied: set[str] = set()
-    erring: set[str] = set()
-    for answer in engine.evaluate(policies, who.entities, *who.request, [text.decode() for text in contexts]):
-        satisfied.update(answer.satisfied)
-        erring.update(one if one in part.order else part.policies[0].id for one, _ in answer.errors)
+def _ruling(part: Slice, found: Sequence[_Found], tool: str) -> Ruling:
+    satisfied = frozenset().union(*(one for one, _ in found))
+    erring = frozenset().union(*(one for _, one in found))
     if erring:
         return _failed(next(policy for policy in part.policies if policy.id in erring), tool)
     forbidding = [policy for policy in part.policies if policy.id in satisfied]
-    if len(forbidding) < len(satisfied):
-        return _failed(part.policies[0], tool)
     for policy in forbidding:
         if not policy.approval or policy.observe:
             return _forbid(policy, tool)
-    if not forbidding:
-        return None
     needs = tuple((policy.id, _need(policy, tool)) for policy in forbidding)
     return Ruling("ask", "approval_required", needs[0][0], needs[0][1].reason, Remedy("await_approval"), needs)
 
@@ -297,30 +274,6 @@ def _blind(part: Slice, call: CallView) -> Ruling:
     return Ruling("deny", "resource_unresolved", policy.id, reason, Remedy("change_argument"), enforced=part.enforced)
 
 
-def _session(wanted: Wanted | None, around: SessionFacts, terms: GrantTerms, facts: Facts | None) -> dict[str, Any]:
-    """The session facts that are read. `facts` is None when a grant is judged, for what changes is not known yet."""
-    found: dict[str, Any] = {}
-    assert wanted is not None
-    for name in SESSION if wanted.whole else wanted.parts:
-        if name == "labels":
-            found[name] = sorted(around.labels)
-        elif name == "hour_utc" and facts is not None:
-            found[name] = facts.now.hour
-        elif name == "day_utc" and facts is not None:
-            found[name] = _DAYS[facts.now.weekday()]
-        elif name == "call_count":
-            found[name] = around.calls
-        elif name == "tool_call_count":
-            found[name] = around.tool_calls
-        elif name == "mode":
-            found[name] = around.mode
-        elif name == "environment":
-            found[name] = around.environment
-        elif name == "bindings":
-            found[name] = record(terms.bindings, wanted.parts.get(name) or Wanted(whole=True))
-    return found
-
-
 def _forbid(policy: Policy, tool: str) -> Ruling:
     said = f": {policy.reason}" if policy.reason else ""
     reason = f"The guardrail {policy.id} forbids this call of {tool}{said}."
@@ -334,4 +287,4 @@ def _need(policy: Policy, tool: str) -> ApprovalNeed:
     return ApprovalNeed(policy.approval, reason, DEFAULT_APPROVAL_WINDOW)
 
 
-__all__ = ["CedarGuardrails", "Slice"]
+__all__ = ["CedarGuardrails"]
