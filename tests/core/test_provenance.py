@@ -140,6 +140,16 @@ def test_the_source_call_can_be_bounded(session: Make) -> None:
     assert not may(beside, "x@evil.com")
 
 
+def test_the_names_of_a_mapping_are_values_too(session: Make) -> None:
+    """`~` as the last step; what stands beside is judged in the mapping above."""
+    work = session({"each": {"from": {"tool": "notes.files", "at": "/*/shared/~", "where": {"name": "a.txt"}}}})
+    gives(work, "notes.files", [{"name": "a.txt", "shared": {"b@a.com": "r"}}, {"name": "b.txt", "shared": {"x@y.com": "r"}}])
+
+    assert may(work, ["b@a.com"])
+    assert not may(work, ["x@y.com"])
+    assert not may(work, ["r"])
+
+
 def test_a_pattern_takes_its_group_and_nothing_else(session: Make) -> None:
     """The whole value that the group caught, not a part of it and not what stands around it."""
     work = session({"from": {"tool": "notes.page", "pattern": r"mail: (\S+@\S+)"}})

@@ -17,7 +17,7 @@ from typing import Any, Final
 from remit.authority.echoes import Said
 from remit.authority.sources import NOTHING_FOUND, Found, Sourced, same_key
 from remit.authority.words.base import Check, Scope
-from remit.authority.words.origin import EACH, Selector, compiled_pattern, is_index
+from remit.authority.words.origin import EACH, Selector, compiled_pattern, is_index, is_names
 
 MAX_VALUES: Final = 1_000
 """Values that one selector may find in all its results together."""
@@ -217,7 +217,10 @@ def _walk(node: Any, steps: tuple[str, ...], around: Any) -> Iterator[tuple[Any,
         return
     step, rest = steps[0], steps[1:]
     if isinstance(node, Mapping):
-        if step == EACH:
+        if is_names(step):
+            for name in node:
+                yield name, around if around is not None else node
+        elif step == EACH:
             for item in node.values():
                 yield from _walk(item, rest, node)
         elif step in node:

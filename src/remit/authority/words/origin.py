@@ -30,6 +30,11 @@ MAX_STEPS: Final = 16
 EACH: Final = "*"
 """The step that stands for each item of a list, or each value of a mapping."""
 
+NAMES: Final = "~"
+"""The last step that stands for each name in a mapping. Alone it is no RFC 6901, so it hides no member."""
+
+_NAMES_STEP: Final = "\0names"
+
 _KEYS: Final = frozenset({"task", "binding", "parameter", "tool", "arguments", "at", "where", "pattern"})
 _KINDS: Final = ("task", "binding", "parameter", "tool")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}\Z")
@@ -96,7 +101,8 @@ class Named:
 class Selector:
     """Results of earlier calls, and what to take from them.
 
-    `at` is a JSON pointer (RFC 6901) into the result, with `*` for each item; None takes the whole result. `where`
+    `at` is a JSON pointer (RFC 6901) into the result, with `*` for each item and a last `~` for
+    the names of a mapping; None takes the whole result. `where`
     bounds members of the mapping that a value was picked from, `arguments` those of the source call. `pattern` (RE2)
     is searched in each text found; its one group is the value.
     """
@@ -346,13 +352,22 @@ def steps_of(pointer: str) -> tuple[str, ...]:
     if not pointer.startswith("/"):
         raise Refusal(f"{pointer!r} is no JSON pointer: it begins with /, such as /participants/*")
     found = []
-    for step in pointer[1:].split("/"):
+    steps = pointer[1:].split("/")
+    for place, step in enumerate(steps):
+        if step == NAMES and place == len(steps) - 1:
+            found.append(_NAMES_STEP)
+            continue
         if re.search(r"~(?![01])", step):
             raise Refusal(f"{pointer!r}: after ~ a JSON pointer has 0 (for ~) or 1 (for /)")
         found.append(step.replace("~1", "/").replace("~0", "~"))
     if len(found) > MAX_STEPS:
         raise Refusal(f"{pointer!r} has more than {MAX_STEPS} steps")
     return tuple(found)
+
+
+def is_names(step: str) -> bool:
+    """Whether a step stands for the names in a mapping."""
+    return step == _NAMES_STEP
 
 
 def is_index(step: str) -> bool:
