@@ -97,6 +97,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         guardrails=guardrails,
         environment=environment,
     )
+    _warn_of_misfits(deployment)
     return App(url, deployment)
 
 
@@ -131,6 +132,17 @@ def _guardrails(policies: str | Path | Iterable[str | Path] | None) -> CedarGuar
     from remit.authority.cedar import CedarGuardrails  # its library is large, and only loaded where it is used
 
     return CedarGuardrails.load(*_sources(policies))
+
+
+def _warn_of_misfits(deployment: Deployment) -> None:
+    """Log every guardrail that does not fit a tool whose definition is accepted here. Such calls are refused one by one
+    anyway; a tool that changed must not keep everything else from opening."""
+    if deployment.guardrails is None:
+        return
+    from remit.authority.cedar.schemas import check_tools
+
+    for problem in check_tools(deployment.guardrails.policies, deployment.accepted_schemas()):
+        logger.warning("%s", problem)
 
 
 def _sources(catalogue: Any) -> tuple[Any, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sqlalchemy import select
+from sqlmodel import col
 
 from remit import opening
 from remit.authority.compile import CompiledGrant, compile_grant
@@ -21,6 +25,7 @@ from remit.ledger import Ledger, Txn
 from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
 from remit.signing import GRANT_TYPE, SigningKey, VerifyingKey
+from remit.store.tables import ToolRow
 
 if TYPE_CHECKING:
     from remit.authority.cedar import CedarGuardrails
@@ -124,6 +129,15 @@ class Deployment:
     def guarded(self) -> dict[str, str]:
         """The digest of the guardrails in force, as records carry it; empty without guardrails."""
         return {} if self.guardrails is None else {"guardrails": self.guardrails.digest}
+
+    def accepted_schemas(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schemas of the tool definitions that are accepted here, by tool key."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for row in self.ledger.read().mappings(select(ToolRow).where(col(ToolRow.state) == "accepted")):
+            schema = json.loads(self.ledger.artefact(row["digest"])).get("schema")
+            if isinstance(schema, dict):
+                found[row["key"]] = schema
+        return found
 
     # -- grants in force
 

@@ -18,6 +18,7 @@ from remit.authority.terms import GrantTerms
 from remit.errors import ApprovalRequired, Denied, GrantError
 from remit.facts import recorded_facts
 from remit.resources.access import Access
+from remit.resources.definitions import ToolDefinition
 from remit.testing import Clock, temporary
 
 POLICIES = """
@@ -326,3 +327,18 @@ def test_an_agent_does_not_touch_the_guardrails_themselves(tmp_path: Path, polic
             session.call("fs.write", {"path": str(policies)}, run=pytest.fail)
 
     assert refused.value.rule == "remit/own-files"
+
+
+def test_a_guardrail_that_does_not_fit_an_accepted_tool_is_told_when_it_is_loaded(
+    tmp_path: Path, policies: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger knows what the tool takes; the log names file, line, guardrail and tool."""
+    schema = {"type": "object", "properties": {"amuont": {"type": "number"}}, "required": ["amuont"]}
+    definition = ToolDefinition("pay.refund", schema)
+    with temporary(tmp_path, clock=clock) as app, app.session(issue(app, tools={"pay.refund": "any"})) as session:
+        session.call("pay.refund", {"amuont": 5}, run=nothing, definition=definition)
+    assert caplog.messages == []
+    with temporary(tmp_path, clock=clock, policies=policies):
+        pass
+
+    assert f"{policies}:2: org/cap, for pay.refund: reads `amount`, which the tool does not take" in caplog.text

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import select
-from sqlmodel import col
 
 from remit.cli.border import NO
 from remit.cli.options import POLICY_FOLDER, AsJson, Url, opened
 from remit.cli.output import bullets, console, plural, show_json, state, table
 from remit.errors import UsageError
 from remit.review.policy_tests import run_files
-from remit.store.tables import ToolRow
 
 app = typer.Typer(no_args_is_help=True, help="Guardrails and tests of policies: check, test.")
 
@@ -47,7 +44,10 @@ def check(
 
     loaded = source.load(*(files or [POLICY_FOLDER]))
     CedarGuardrails(loaded)
-    known = {**(_pinned(url) if url is not None else {}), **(_given(tools) if tools is not None else {})}
+    known = _given(tools) if tools is not None else {}
+    if url is not None:
+        with opened(url) as remit:
+            known = {**remit.deployment.accepted_schemas(), **known}
     careful, problems = lint(loaded.policies), check_tools(loaded.policies, known)
     if as_json:
         ids = [policy.id for policy in loaded.policies]
@@ -101,16 +101,4 @@ def _given(path: Path) -> dict[str, Mapping[str, Any]]:
         raise UsageError(f"cannot read the tools in {path}: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(schema, dict) for schema in found.values()):
         raise UsageError(f"{path}: expected a mapping from tool keys to JSON schemas")
-    return found
-
-
-def _pinned(url: str) -> dict[str, Mapping[str, Any]]:
-    """The schemas of the tool definitions that a ledger has accepted."""
-    found: dict[str, Mapping[str, Any]] = {}
-    accepted = select(ToolRow).where(col(ToolRow.state) == "accepted")
-    with opened(url) as remit:
-        for row in remit.ledger.read().mappings(accepted):
-            schema = json.loads(remit.ledger.artefact(row["digest"])).get("schema")
-            if isinstance(schema, dict):
-                found[row["key"]] = schema
     return found
