@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable
@@ -37,9 +39,6 @@ def by_public_key(issuer: TestIssuer) -> str:
     """HS256 with the bytes of the public key as the secret (CVE-2015-9235)."""
     secret = base64.b64decode(issuer.key.public.text)
     head = f"{b64({'alg': 'HS256', 'kid': issuer.key.key_id})}.{b64(issuer.claims())}"
-    import hashlib
-    import hmac
-
     return f"{head}.{b64(hmac.new(secret, head.encode(), hashlib.sha256).digest())}"
 
 
