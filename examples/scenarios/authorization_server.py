@@ -18,7 +18,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin, OAuth2Request
-from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import (
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuth2Error,
+)
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
@@ -157,6 +163,14 @@ class SignedAssertion(JWTBearerClientAssertion):
         fresh = jti not in self.issuer.assertions
         self.issuer.assertions.add(jti)
         return fresh
+
+    def process_assertion_claims(self, assertion: str, resolve_key: Any) -> Claims:
+        try:
+            claims: Claims = jwt.decode(assertion, resolve_key, algorithms=["Ed25519"]).claims
+        except (JoseError, ValueError) as error:
+            raise InvalidClientError(description="the assertion is not the client's") from error
+        self.verify_claims(claims)
+        return claims
 
     def resolve_client_public_key(self, client: Client) -> Mapping[str, Any]:
         return client.public_jwk or {}

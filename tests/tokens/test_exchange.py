@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from examples.scenarios.authorization_server import Client, Issuer, running
 
 import remit
-from examples.scenarios.authorization_server import Client, Issuer, running
 from remit.errors import DelegationWidened, GrantError, IdentityError, UsageError
 from remit.parties import Workload
 from remit.signing import SigningKey
@@ -29,7 +29,7 @@ def idp() -> Iterator[Issuer]:
     """An authorisation server on this machine."""
     clients = (
         Client("billing-agent", BILLING, secret=SECRET, audiences=frozenset({API, "https://ledger.acme.com"})),
-        Client("mailer", MAILER, public_jwk=jwk_of(MAILER_KEY.public), audiences=frozenset({"https://mail.acme.com"})),
+        Client("mailer", MAILER, public_jwk={**jwk_of(MAILER_KEY.public), "alg": "Ed25519"}, audiences=frozenset({"https://mail.acme.com"})),
     )
     with running(*clients) as issuer:
         yield issuer
@@ -72,9 +72,7 @@ class TestAllowed:
         workload = Workload("spiffe://acme.com/workloads/7", "spiffe", "spiffe://acme.com")
         with app.session(grant, token=token, verifier=believed, workload=workload) as session:
             session.call("billing.get", {"invoice": 42}, run=lambda invoice: invoice)
-            given = session.exchange(
-                token, endpoint=endpoint, verifier=believed, audience=API, scope=["invoices:read"]
-            )
+            given = session.exchange(token, endpoint=endpoint, verifier=believed, audience=API, scope=["invoices:read"])
             session.call("billing.get", {"invoice": 42}, run=lambda invoice: invoice)
 
         assert given.actors == (TRIAGE, BILLING)
@@ -121,7 +119,9 @@ class TestAllowed:
         """Each hop begins with the whole chain before it; the last client proves itself with a key."""
         deep = app.issue({**GRANT, "delegation": {"depth": 2}}, credential="user:alice@acme.com")
         token = first(idp)
-        mailer = TokenEndpoint(f"{idp.url}/token", client_id="mailer", client_key=MAILER_KEY)
+        mailer = TokenEndpoint(
+            f"{idp.url}/token", client_id="mailer", client_key=MAILER_KEY, client_algorithm="Ed25519"
+        )
         with app.session(deep, token=token, verifier=believed) as session:
             second = session.exchange(token, endpoint=endpoint, verifier=believed, audience=API)
             third = session.exchange(
@@ -292,7 +292,10 @@ class TestIdentity:
         endpoint: TokenEndpoint,
     ) -> None:
         """Not even one of the same subject with more scope: it is not the one that this session began with."""
-        with app.session(grant, token=first(idp), verifier=believed) as session, pytest.raises(IdentityError) as refused:
+        with (
+            app.session(grant, token=first(idp), verifier=believed) as session,
+            pytest.raises(IdentityError) as refused,
+        ):
             session.exchange(first(idp, **changed), endpoint=endpoint, verifier=believed, audience=API)
         assert refused.value.code == "identity_conflict"
         assert data(app, "identity.exchanged")[0]["effect"] == "deny"
@@ -303,9 +306,7 @@ class TestIdentity:
         """Then the token has to be the session's principal's and agent's; from there on both are authenticated."""
         with app.session(grant) as session:
             with pytest.raises(IdentityError, match="issued to"):
-                session.exchange(
-                    first(idp, act={"sub": MAILER}), endpoint=endpoint, verifier=believed, audience=API
-                )
+                session.exchange(first(idp, act={"sub": MAILER}), endpoint=endpoint, verifier=believed, audience=API)
             session.exchange(first(idp, act=None, client_id=TRIAGE), endpoint=endpoint, verifier=believed, audience=API)
             session.call("billing.get", {"invoice": 42}, run=lambda invoice: invoice)
         [call] = data(app, "call.intent")
@@ -334,7 +335,9 @@ class TestIdentity:
         self, secret: str | None, app: remit.App, grant: remit.Grant, idp: Issuer, believed: TokenVerifier
     ) -> None:
         """The server's refusal is a sentence, and a record without its secret."""
-        proof: dict[str, Any] = {"client_secret": secret} if secret is not None else {"client_key": SigningKey.generate()}
+        proof: dict[str, Any] = (
+            {"client_secret": secret} if secret is not None else {"client_key": SigningKey.generate()}
+        )
         client = "billing-agent" if secret is not None else "mailer"
         wrong = TokenEndpoint(f"{idp.url}/token", client_id=client, **proof)
         token = first(idp)
@@ -346,7 +349,13 @@ class TestIdentity:
         assert data(app, "identity.exchanged")[0]["effect"] == "deny"
 
     def test_expired_token_is_not_exchanged(
-        self, app: remit.App, grant: remit.Grant, idp: Issuer, believed: TokenVerifier, endpoint: TokenEndpoint, clock: Clock
+        self,
+        app: remit.App,
+        grant: remit.Grant,
+        idp: Issuer,
+        believed: TokenVerifier,
+        endpoint: TokenEndpoint,
+        clock: Clock,
     ) -> None:
         """Time is the ledger's."""
         token = first(idp)

@@ -117,7 +117,10 @@ class TestOut:
         """An agent's process cannot sign."""
         with pytest.raises(UsageError, match="meant for somebody"):
             app.token(grant, audience=[])
-        with remit.open(app.url, can={"session"}, development=True) as agent, pytest.raises(UsageError, match="cannot issue"):
+        with (
+            remit.open(app.url, can={"session"}, development=True) as agent,
+            pytest.raises(UsageError, match="cannot issue"),
+        ):
             agent.token(grant, audience=OTHER)
 
 
@@ -221,7 +224,10 @@ BENT: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         _set(f"{POST}/arguments/invoice", {"constraint_type": "cel", "expression": "true"}),
         "type 'cel', which is not known here",
     ),
-    "unknown extension": (_set(f"{POST}/arguments/invoice", {"constraint_type": "remit:magic", "bound": 1}), "not known"),
+    "unknown extension": (
+        _set(f"{POST}/arguments/invoice", {"constraint_type": "remit:magic", "bound": 1}),
+        "not known",
+    ),
     "constraint without a type": (_set(f"{POST}/arguments/invoice", {"value": 42}), "no constraint_type"),
     "member that nobody knows": (
         _set(f"{POST}/arguments/invoice", {"constraint_type": "exact", "value": 42, "or": 43}),
@@ -380,7 +386,12 @@ def test_grant_comes_back_from_its_claims_as_it_was(bounds: list[Any], any_other
     assert back == {name: content[name] for name in back}
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_no_json_but_a_constraint_is_read_as_one(node: Any) -> None:
     """Anything else is refused with a sentence, never with a traceback."""
     with pytest.raises(IdentityError):

@@ -248,7 +248,9 @@ class TestJwtSvid:
         found = domain.workload(issuer.sign(iss=None, act=None, sub="spiffe://acme.com/workloads/7"))
         assert (found.id, found.method, found.authenticated) == ("spiffe://acme.com/workloads/7", "spiffe", True)
 
-    @pytest.mark.parametrize("sub", ["alice@acme.com", "spiffe://evil.example/w", "spiffe://acme.com", "SPIFFE://acme.com/w"])
+    @pytest.mark.parametrize(
+        "sub", ["alice@acme.com", "spiffe://evil.example/w", "spiffe://acme.com", "SPIFFE://acme.com/w"]
+    )
     def test_of_anybody_else_is_refused(self, sub: str, issuer: TestIssuer) -> None:
         """Another trust domain, or no SPIFFE ID at all."""
         with pytest.raises(IdentityError):

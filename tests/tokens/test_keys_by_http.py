@@ -45,7 +45,9 @@ class TestKeySet:
     """A JWKS at a URL."""
 
     @respx.mock
-    def test_is_fetched_once_while_it_is_fresh(self, issuer: TestIssuer, remote: TokenVerifier, seconds: Seconds) -> None:
+    def test_is_fetched_once_while_it_is_fresh(
+        self, issuer: TestIssuer, remote: TokenVerifier, seconds: Seconds
+    ) -> None:
         """A hundred tokens cost one request; an old set is fetched again."""
         route = respx.get(JWKS).respond(json=issuer.jwks)
         for _ in range(100):
@@ -126,7 +128,14 @@ class TestKeySet:
 
     @pytest.mark.parametrize(
         "url",
-        ["http://login.acme.com/jwks", "ftp://x/y", "https://u:p@x/y", "https:///x", "https://x/#f", "http://10.0.0.1/"],
+        [
+            "http://login.acme.com/jwks",
+            "ftp://x/y",
+            "https://u:p@x/y",
+            "https:///x",
+            "https://x/#f",
+            "http://10.0.0.1/",
+        ],
     )
     def test_only_https_or_this_machine(self, url: str) -> None:
         """Keys that came in the clear are anybody's."""

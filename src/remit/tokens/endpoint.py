@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 
@@ -34,7 +34,8 @@ class TokenEndpoint:
     """Where tokens are exchanged, and how this client proves itself there.
 
     `client_secret` goes as HTTP Basic (`client_secret_basic`); with `client_key` the client signs a short-lived
-    assertion instead (`private_key_jwt`), so that no secret travels. Secrets appear in no message and no record.
+    assertion instead (`private_key_jwt`), so that no secret travels; `client_algorithm` is the name that the endpoint
+    knows its signature by: the old one, or that of RFC 9864. Secrets appear in no message and no record.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class TokenEndpoint:
         client_id: str,
         client_secret: str | None = None,
         client_key: SigningKey | None = None,
+        client_algorithm: Literal["EdDSA", "Ed25519"] = "EdDSA",
         client: httpx.Client | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -53,6 +55,7 @@ class TokenEndpoint:
             raise UsageError("a token endpoint needs one proof of its client: client_secret= or client_key=")
         self._secret = client_secret
         self._key = client_key
+        self._algorithm = client_algorithm
         self._client = client
         self._timeout = timeout
 
@@ -106,7 +109,7 @@ class TokenEndpoint:
             "exp": now + ASSERTION_SECONDS,
             "jti": new_id("t"),
         }
-        return sign(self._key, claims, typ="JWT")
+        return sign(self._key, claims, typ="JWT", algorithm=self._algorithm)
 
 
 def _read(url: str, status: int, answer: Mapping[str, Any]) -> Response:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
@@ -21,6 +21,7 @@ from remit.signing import SigningKey, VerifyingKey
 try:
     import jwt
     from jwt import PyJWK
+    from jwt.algorithms import OKPAlgorithm
     from jwt.exceptions import InvalidSignatureError, PyJWTError
 except ImportError as error:
     raise UsageError("tokens need PyJWT and httpx, which are not installed: pip install 'remit[tokens]'") from error
@@ -30,17 +31,24 @@ MAX_TOKEN: Final = 16_384
 
 ALGORITHMS: Final[Mapping[str, tuple[str, str | None]]] = {
     "EdDSA": ("OKP", "Ed25519"),
+    "Ed25519": ("OKP", "Ed25519"),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
     "RS256": ("RSA", None),
     "PS256": ("RSA", None),
 }
-"""Signatures that can be verified, with the only kind of key that each may be verified by. No MAC, no `none`."""
+"""Signatures that can be verified, with the only kind of key that each may be verified by. No MAC, no `none`.
+
+`Ed25519` is the name that RFC 9864 gives to what `EdDSA` means here; issuers write either.
+"""
+
+_ED25519: Final = frozenset({"EdDSA", "Ed25519"})
 
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]{1,}\.[A-Za-z0-9_-]{1,}\.[A-Za-z0-9_-]{1,}\Z")
 _HEADERS: Final = frozenset({"alg", "kid", "typ", "cty", "x5t", "x5t#S256"})
 _MIN_RSA_BITS: Final = 2048
-_SIGNATURES: Final = jwt.PyJWS(algorithms=list(ALGORITHMS))
+_SIGNATURES: Final = jwt.PyJWS(algorithms=[name for name in ALGORITHMS if name != "Ed25519"])
+_SIGNATURES.register_algorithm("Ed25519", OKPAlgorithm())
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -73,8 +81,9 @@ class Key:
     def algorithms(self) -> tuple[str, ...]:
         """What this key may verify: its own `alg` where it names one, else what its type allows."""
         named = self.jwk.get("alg")
-        fits = [name for name, (kty, crv) in ALGORITHMS.items() if self._is(kty, crv) and named in (None, name)]
-        return tuple(fits)
+        allowed = _ED25519 if named in _ED25519 else {named}
+        fits = [name for name, (kty, crv) in ALGORITHMS.items() if self._is(kty, crv)]
+        return tuple(name for name in fits if named is None or name in allowed)
 
     def _is(self, kty: str, crv: str | None) -> bool:
         return self.jwk.get("kty") == kty and (crv is None or self.jwk.get("crv") == crv)
@@ -86,10 +95,11 @@ class Key:
         try:
             made = self._made.get(algorithm)
             if made is None:
-                made = self._made[algorithm] = PyJWK({**self.jwk, "alg": algorithm}, algorithm)
+                parsed_as = "EdDSA" if algorithm in _ED25519 else algorithm
+                made = self._made[algorithm] = PyJWK({**self.jwk, "alg": parsed_as}, parsed_as)
                 if self.jwk["kty"] == "RSA" and made.key.key_size < _MIN_RSA_BITS:
                     raise IdentityError(f"the issuer's RSA key is shorter than {_MIN_RSA_BITS} bits")
-            payload: bytes = _SIGNATURES.decode_complete(token, made, algorithms=[algorithm])["payload"]
+            payload: bytes = _SIGNATURES.decode_complete(token, made.key, algorithms=[algorithm])["payload"]
         except InvalidSignatureError as error:
             raise IdentityError("the token's signature is not its issuer's") from error
         except (PyJWTError, ValueError, TypeError, KeyError) as error:
@@ -160,11 +170,13 @@ def open_token(token: str, key: Key, *, algorithms: Collection[str]) -> Opened:
     return Opened(header, parse_strict(key.verify(token, header["alg"]), "the token"))
 
 
-def sign(key: SigningKey, claims: Mapping[str, Any], *, typ: str) -> str:
+def sign(
+    key: SigningKey, claims: Mapping[str, Any], *, typ: str, algorithm: Literal["EdDSA", "Ed25519"] = "EdDSA"
+) -> str:
     """A compact JWS (EdDSA, RFC 8037) over the claims in canonical form."""
     made = PyJWK(private_jwk(key), "EdDSA")
     return _SIGNATURES.encode(
-        canonical(dict(claims)), made.key, algorithm="EdDSA", headers={"typ": typ, "kid": key.key_id}
+        canonical(dict(claims)), made.key, algorithm=algorithm, headers={"typ": typ, "kid": key.key_id}
     )
 
 

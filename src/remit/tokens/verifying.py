@@ -83,7 +83,7 @@ class TokenVerifier:
         keys:
             A JWKS (mapping), its URL, or a `Keys` of your own. Fetched keys are cached; see `RemoteKeys`.
         algorithms:
-            Signatures that this issuer uses, of `EdDSA ES256 ES384 RS256 PS256`.
+            Signatures that this issuer uses, of `EdDSA Ed25519 ES256 ES384 RS256 PS256`.
         types:
             Accepted `typ` headers; a token without one passes only where access tokens are meant (the default).
         single_use:
@@ -96,7 +96,7 @@ class TokenVerifier:
         audience: str | Iterable[str],
         keys: Mapping[str, Any] | str | Keys,
         *,
-        algorithms: Iterable[str] = ("EdDSA", "ES256", "RS256", "PS256"),
+        algorithms: Iterable[str] = ("EdDSA", "Ed25519", "ES256", "RS256", "PS256"),
         types: Iterable[str] | None = None,
         single_use: bool = False,
         leeway: timedelta = LEEWAY,
