@@ -82,10 +82,7 @@ _CODES: Final = _family(
     },
     deferred={
         "code:approval_mismatch": 2,
-        "code:delegation_widened": 2,
-        "code:delegation_too_deep": 2,
         "code:delegate_only": 2,
-        "code:audience_mismatch": 2,
     },
 )
 
@@ -116,7 +113,7 @@ _SEED: Final = _family(
         "R22": "Grant, expiry, revocation and limits are read again on each call.",
         "R23": "What a decision read (time, counters, revocations) is recorded with it.",
     },
-    deferred={"R5": 2, "R7": 4, "R9": 4, "R11": 3, "R13": 3, "R15": 4, "R16": 4, "R20": 2},
+    deferred={"R7": 4, "R9": 4, "R11": 3, "R13": 3, "R15": 4, "R16": 4, "R20": 2},
 )
 
 _SCENARIOS: Final = _family(
@@ -128,7 +125,7 @@ _SCENARIOS: Final = _family(
         "A4": "The just-in-time agent on a ticket: what is outside is blocked, and somebody else signs.",
         "A5": "The auditor's sample of 59.",
     },
-    deferred={"A1": 3, "A2": 2, "A3": 4, "A5": 4},
+    deferred={"A1": 3, "A3": 4, "A5": 4},
 )
 
 _TRAPS: Final = _family(
