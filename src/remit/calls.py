@@ -12,6 +12,7 @@ from remit.authority.calls import CallView, Decision
 from remit.ledger.values import Encoded
 
 if TYPE_CHECKING:
+    from remit.authority.compile import CompiledGrant
     from remit.authority.decide import Match
     from remit.ledger import Draft
     from remit.resources.definitions import ToolDefinition
@@ -75,9 +76,13 @@ class CallOptions(TypedDict, total=False):
 
 @dataclass(slots=True)
 class Prepared:
-    """A request after step (1): the snapshot that will run, the view that is judged, and its keyed digests."""
+    """A request after step (1): the snapshot that will run, the view that is judged, and its keyed digests.
+
+    `chain` are the versions of the grants that it was matched with.
+    """
 
     tool: str
+    chain: tuple[CompiledGrant, ...]
     snapshot: dict[str, Any]
     encoded: Encoded
     view: CallView
@@ -140,7 +145,12 @@ class Join:
     call_id: str
 
 
-Entry = Ticket | Refused | Replay | Join
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """Nothing was decided: a grant has a newer version than the one that the call was matched with."""
+
+
+Entry = Ticket | Refused | Replay | Join | Amended
 """What the store transaction of steps (3) and (4) came to."""
 
 

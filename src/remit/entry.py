@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from remit import approvals, attribution, labels
 from remit.authority.calls import Decision, Facts
 from remit.authority.decide import settle
-from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
+from remit.calls import RESUMABLE, Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
 from remit.counters import spend, without
-from remit.errors import DenialCode, Remedy
+from remit.errors import DenialCode, GrantError, Remedy
 from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
 from remit.prepare import action_summary, private_of
@@ -50,8 +50,10 @@ def job(
     return enter
 
 
-def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Prepared) -> Decision:
-    """The decision at this moment, for `explain`: nothing is written."""
+def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Prepared) -> Decision | None:
+    """The decision at this moment, for `explain`: nothing is written. None when the grant was amended meanwhile."""
+    if not session.take_up(txn, prepared.chain):
+        return None
     facts = read_facts(txn, session, tool=prepared.tool)
     return settle(session.chain, prepared.matched, facts, deployment.guardrails)
 
@@ -84,6 +86,11 @@ class _Attempt:
     def enter(self) -> Entry:
         """Decide on what is true now; then write the intent, or the refusal."""
         txn, session, prepared = self.txn, self.session, self.prepared
+        try:
+            if not session.take_up(txn, prepared.chain):
+                return Amended()
+        except GrantError:
+            return self._invalid()
         session.join(txn)
         session.note_call(txn)
         self.facts = facts = read_facts(txn, session, tool=prepared.tool)
@@ -100,7 +107,7 @@ class _Attempt:
         if earlier is not None:
             return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
         if self.resumes is not None:
-            facts = self._without_own(facts, self.resumes)
+            self.facts = facts = self._without_own(facts, self.resumes)
             decision = self._settle(facts)
         if decision.effect == "ask":
             self.approvals = self._usable()
@@ -229,6 +236,13 @@ class _Attempt:
         )
 
     # -- refusals that depend on the store
+
+    def _invalid(self) -> Refused:
+        """What the store holds as the newest version of a grant is none that was signed and recorded here."""
+        self.session.join(self.txn)
+        self.facts = read_facts(self.txn, self.session, tool=self.prepared.tool)
+        reason = f"Grant {self.session.grant_id} is not what was signed here, so it authorises nothing."
+        return self._deny(self._refusal("grant_invalid", reason), self.facts)
 
     def _refusal(self, code: DenialCode, reason: str, remedy: Remedy | None = None) -> Decision:
         return Decision(

@@ -22,10 +22,11 @@ import contextvars
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from remit import entry, prepare
-from remit.calls import CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
+from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, EvidenceUnavailable, UsageError
 from remit.ledger import values
 from remit.outcomes import Outcomes, read_exception, read_result
@@ -34,6 +35,7 @@ from remit.streams import AsyncStream, Stream
 if TYPE_CHECKING:
     from remit.authority.calls import Decision
     from remit.deployment import Deployment
+    from remit.ledger import Txn
     from remit.sessions import Session
 
 T = TypeVar("T")
@@ -64,6 +66,9 @@ class Gate:
             found = self._ledger.run(self._entry(session, request, prepared))  # (3) reserve, (4) intent
             if isinstance(found, Ticket):
                 return self._run(session, request, prepared, found)  # (5) run, (6) outcome
+            if isinstance(found, Amended):
+                prepared = prepare.prepare(self._deployment, session, request)
+                continue
             if isinstance(found, Join):
                 running = self.running.of(found.call_id)
                 if running is None:
@@ -89,6 +94,9 @@ class Gate:
                 return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
             if stopped is not None:
                 raise stopped
+            if isinstance(found, Amended):
+                prepared = prepare.prepare(self._deployment, session, request)
+                continue
             if isinstance(found, Join):
                 running = self.running.of(found.call_id)
                 if running is None:
@@ -98,13 +106,19 @@ class Gate:
 
     def explain(self, session: Session, request: CallRequest) -> Decision:
         """What `call` would decide at this moment. Decides, runs and records nothing."""
-        prepared = prepare.prepare(self._deployment, session, request)
-        return self._ledger.run(lambda txn: entry.decide_now(self._deployment, txn, session, prepared))
+        while True:
+            prepared = prepare.prepare(self._deployment, session, request)
+            found = self._ledger.run(partial(self._decided, session, prepared))
+            if found is not None:
+                return found
+
+    def _decided(self, session: Session, prepared: Prepared, txn: Txn) -> Decision | None:
+        return entry.decide_now(self._deployment, txn, session, prepared)
 
     def _entry(self, session: Session, request: CallRequest, prepared: Prepared) -> Callable[..., Entry]:
         return entry.job(self._deployment, self.running, session, request, prepared, parent=current_call.get())
 
-    def _answer(self, session: Session, request: CallRequest, found: Refused | Replay | Ticket | Join) -> Any:
+    def _answer(self, session: Session, request: CallRequest, found: Entry) -> Any:
         if isinstance(found, Replay):
             return self._replayed(found)
         assert isinstance(found, Refused)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from remit import provenance
 from remit.authority.calls import CallView, Facts, Failure
+from remit.authority.compile import CompiledGrant
 from remit.authority.decide import Match, match, settle
+from remit.authority.guardrails import OwnFiles
 from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
 from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable
@@ -57,22 +59,19 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         view, failure = _resolve(view, request, known)
         if failure is None and any(link.pickers for link in chain):
             view = replace(view, sources=provenance.gather(deployment, session.id, chain, view))
-    matched = Match.refused(failure, view) if failure is not None else match(chain, view)
-    if matched.failure is None or not matched.failure.enforced:  # a clause that observes disables no guardrail
-        closed = _unresolved(view) or deployment.own_files.check(view.accesses)
-        if closed is not None:
-            matched = Match.refused(closed, view)
+    matched = judge(chain, view, failure, deployment.own_files)
     ledger = deployment.ledger
     expected = Facts(datetime.now(UTC), "open", frozenset(), {}, around=session.around)
     provisional = settle(chain, matched, expected, deployment.guardrails)
     prepared = Prepared(
         tool=tool,
+        chain=chain,
         snapshot=snapshot,
         encoded=encoded,
         view=view,
         content=ledger.keyed("content", tool, encoded.canonical),
         identity=_identity(deployment, session, request),
-        named=_named(session, request, snapshot, tool),
+        named=_named(chain, request, snapshot, tool),
         matched=matched,
         provisional=provisional,
     )
@@ -86,6 +85,16 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
             named=prepared.named,
         )
     return prepared
+
+
+def judge(chain: Sequence[CompiledGrant], view: CallView, failure: Failure | None, own_files: OwnFiles) -> Match:
+    """Step (2) as far as it needs no facts. Pure, so that replay can take it again."""
+    matched = Match.refused(failure, view) if failure is not None else match(chain, view)
+    if matched.failure is None or not matched.failure.enforced:  # a clause that observes disables no guardrail
+        closed = _unresolved(view) or own_files.check(view.accesses)
+        if closed is not None:
+            return Match.refused(closed, view)
+    return matched
 
 
 def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
@@ -186,10 +195,12 @@ def _identity(deployment: Deployment, session: Session, request: CallRequest) ->
     return "c-" + deployment.ledger.keyed("call", session.id, request.scope or "", request.call_id)[:32]
 
 
-def _named(session: Session, request: CallRequest, snapshot: Mapping[str, Any], tool: str) -> frozenset[str]:
+def _named(
+    chain: Sequence[CompiledGrant], request: CallRequest, snapshot: Mapping[str, Any], tool: str
+) -> frozenset[str]:
     """Argument names that somebody other than the model has written: only those may stand in a leaf."""
     names: set[str] = set()
-    for link in session.chain:
+    for link in chain:
         names.update(link.argument_names(tool))
     if request.definition is not None:
         names.update(request.definition.argument_names)

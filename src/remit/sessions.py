@@ -158,8 +158,12 @@ class Session:
     def brief(self) -> str:
         """What is granted, what needs approval and what remains, for a system prompt. Granted values only."""
         session = self.open()
-        facts = self._app.deployment.ledger.run(lambda txn: read_facts(txn, session))
-        return brief(self.chain, facts)
+
+        def job(txn: Txn) -> str:
+            session.take_up(txn)
+            return brief(session.chain, read_facts(txn, session))
+
+        return self._app.deployment.ledger.run(job)
 
     def context(
         self,
@@ -241,7 +245,7 @@ class Session:
             )
         self.chain = deployment.chain(txn, row["grant_id"])
         self._id, self._row = row["id"], row
-        opening.use_once(txn, self._presented, row["id"])
+        opening.rejoin(txn, self._presented, row)
 
     def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
         if self._id is not None:
@@ -308,6 +312,7 @@ class Session:
 
     def refuse_unusable(self, txn: Txn) -> None:
         """Raises `Denied` unless every link of the chain is in force now."""
+        self.take_up(txn)
         for link in self.chain:
             terms = link.terms
             row = txn.get("grants", terms.id)
@@ -327,6 +332,18 @@ class Session:
                     rule=terms.id,
                     remedy=Remedy("retry_after"),
                 )
+
+    def take_up(self, txn: Txn, chain: tuple[CompiledGrant, ...] | None = None) -> bool:
+        """Called inside the transaction of each call: whether `chain` (what the call was matched with) still is what
+        its grants say. Where one was amended, the session goes on with the newest versions."""
+        chain = self.chain if chain is None else chain
+        for link in chain:
+            grant = txn.get("grants", link.id)
+            if grant is not None and grant["digest"] != link.digest:
+                self.chain = self._app.deployment.chain(txn, chain[-1].id)
+                return False
+        self.chain = chain
+        return True
 
     def note_call(self, txn: Txn) -> None:
         """Called inside the transaction of each call: closes the session when it was idle too long."""
