@@ -12,20 +12,16 @@ Runs offline; the authorisation server and the API are real, and local.
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import httpx
+from authorization_server import Client, Issuer, running
+from billing_api import billing
 
 import remit
 from remit.review.who import who
 from remit.tokens import TokenEndpoint, TokenVerifier
-
-sys.path.insert(0, str(Path(__file__).parent))
-from authorization_server import Client, Issuer, running
-from billing_api import billing
 
 TRIAGE, BILLING = "spiffe://acme.com/agents/triage", "spiffe://acme.com/agents/billing"
 WORKLOAD = "spiffe://acme.com/workloads/runner-7"

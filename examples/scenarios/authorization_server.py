@@ -92,7 +92,7 @@ class Issuer:
     def read(self, token: str) -> Claims:
         """The claims of one of this server's own tokens."""
         try:
-            claims = jwt.decode(token, KeySet(self.keys), algorithms=["ES256"]).claims
+            claims = jwt.decode(token, KeySet([*self.keys]), algorithms=["ES256"]).claims
         except (JoseError, ValueError) as error:
             raise InvalidGrantError("not a token of this server") from error
         if claims["exp"] <= self.now():

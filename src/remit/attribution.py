@@ -75,13 +75,23 @@ class Attribution:
         )
 
     def exchanged(
-        self, subject: str, actors: tuple[str, ...], audience: tuple[str, ...], tokens: tuple[str, ...], record: str
+        self,
+        subject: str,
+        actors: tuple[str, ...],
+        audience: tuple[str, ...],
+        tokens: tuple[str, ...],
+        record: str,
+        *,
+        named: bool,
     ) -> Attribution:
-        """Of the same session after an exchange: subject and workload stay, actors are only ever added."""
+        """Of the same session after an exchange: subject and workload stay, actors are only ever added.
+
+        `named` says whether the new token names who acts now.
+        """
         return replace(
             self,
             principal="token",
-            agent="token",
+            agent="token" if named else self.agent,
             subject=subject,
             actors=actors,
             audience=audience,

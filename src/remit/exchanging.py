@@ -195,7 +195,9 @@ class _Exchange:
         before = attribution.read(row)
         way = before.tokens.index(self.digests[0]) if self.digests[0] in before.tokens else 0
         tokens = (*before.tokens[:way], *self.digests)
-        after: Attribution = before.exchanged(self.old.subject, self.actors, new.audience, tokens, appended.id)
+        after: Attribution = before.exchanged(
+            self.old.subject, self.actors, new.audience, tokens, appended.id, named=bool(new.agents)
+        )
         txn.put("sessions", session.id, identity=after.stored())
         return Exchanged(appended.id, new.audience, new.scopes, self.actors, new.expires, new.text)
 

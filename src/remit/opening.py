@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from remit import attribution
 from remit.attribution import Attribution, Presented, conflict
 from remit.authority.compile import CompiledGrant
 from remit.errors import IdentityError
@@ -56,6 +57,18 @@ def _principal_known(deployment: Deployment, txn: Txn, root: CompiledGrant) -> M
     return method
 
 
+def rejoin(txn: Txn, presented: Presented | None, row: Mapping[str, Any]) -> None:
+    """A token that comes with a session which exists: one of its own, or one that says the same of who asks."""
+    if presented is None:
+        return
+    so_far = attribution.read(row)
+    acting = so_far.actors[-1] if so_far.actors else row["agent"]
+    found = None if presented.digest in so_far.tokens else conflict(presented, row["principal"], acting)
+    if found is not None:
+        raise found[1]
+    use_once(txn, presented, row["id"])
+
+
 def use_once(txn: Txn, presented: Presented | None, session_id: str) -> None:
     """Note that a token which serves once has served this session. Raises `IdentityError` when it served another."""
     if presented is not None and presented.once is not None:
@@ -81,4 +94,4 @@ def record_failure(
     deployment.ledger.run(lambda txn: txn.append(draft))
 
 
-__all__ = ["Shown", "attributed", "record_failure", "run", "spend", "use_once"]
+__all__ = ["Shown", "attributed", "record_failure", "rejoin", "run", "spend", "use_once"]

@@ -80,4 +80,8 @@ def test_each_call_is_attributed_to_the_whole_chain(tmp_path: Path) -> None:
         check=True,
     )
     [deed] = json.loads(done.stdout)["calls"]
-    assert (deed["principal"], deed["through"], deed["tool"]) == ("user:alice@acme.com", [TRIAGE, BILLING], "billing.post")
+    assert (deed["principal"], deed["through"], deed["tool"]) == (
+        "user:alice@acme.com",
+        [TRIAGE, BILLING],
+        "billing.post",
+    )

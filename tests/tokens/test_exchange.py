@@ -29,7 +29,12 @@ def idp() -> Iterator[Issuer]:
     """An authorisation server on this machine."""
     clients = (
         Client("billing-agent", BILLING, secret=SECRET, audiences=frozenset({API, "https://ledger.acme.com"})),
-        Client("mailer", MAILER, public_jwk={**jwk_of(MAILER_KEY.public), "alg": "Ed25519"}, audiences=frozenset({"https://mail.acme.com"})),
+        Client(
+            "mailer",
+            MAILER,
+            public_jwk={**jwk_of(MAILER_KEY.public), "alg": "Ed25519"},
+            audiences=frozenset({"https://mail.acme.com"}),
+        ),
     )
     with running(*clients) as issuer:
         yield issuer
@@ -299,6 +304,21 @@ class TestIdentity:
             session.exchange(first(idp, **changed), endpoint=endpoint, verifier=believed, audience=API)
         assert refused.value.code == "identity_conflict"
         assert data(app, "identity.exchanged")[0]["effect"] == "deny"
+
+    def test_token_of_somebody_else_does_not_rejoin_a_session(
+        self, app: remit.App, grant: remit.Grant, idp: Issuer, believed: TokenVerifier
+    ) -> None:
+        """Neither does one of the same subject in another agent's hands; a fresh one of the same two does."""
+        with app.session(grant, token=first(idp), verifier=believed, key="thread:1"):
+            pass
+        for changed in ({"sub": "bob@acme.com"}, {"act": {"sub": MAILER}}):
+            with pytest.raises(IdentityError) as refused:
+                app.session(grant, token=first(idp, **changed), verifier=believed, key="thread:1").open()
+            assert refused.value.code == "identity_conflict"
+        with app.session(grant, token=first(idp), verifier=believed, key="thread:1"):
+            pass
+        assert len(data(app, "session.opened")) == 1
+        assert len(data(app, "identity.conflict")) == 2
 
     def test_session_without_a_token_may_begin_with_an_exchange(
         self, app: remit.App, grant: remit.Grant, idp: Issuer, believed: TokenVerifier, endpoint: TokenEndpoint

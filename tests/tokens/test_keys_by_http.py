@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from remit.tokens.web import MAX_ANSWER
 from tests.tokens.conftest import ISSUER, US, TestIssuer
 
 JWKS = f"{ISSUER}/jwks.json"
+PACKED = gzip.compress(b" " * 9_000_000)
+"""Small as sent, nine megabytes unpacked."""
 
 
 class Seconds:
@@ -109,6 +112,10 @@ class TestKeySet:
             (httpx.Response(500, json={}), "status 500"),
             (httpx.Response(200, content=b"x" * (MAX_ANSWER + 1)), "more than 262144 bytes"),
             (httpx.Response(200, content=b"<html>"), "is not JSON"),
+            (
+                httpx.Response(200, content=gzip.compress(b" " * 9_000_000), headers={"content-encoding": "gzip"}),
+                "not JSON",
+            ),
             (httpx.Response(200, content=b'{"keys":[],"keys":[]}'), "says 'keys' twice"),
             (httpx.Response(200, json={"keys": []}), "no public key"),
             (httpx.Response(200, json={"keys": "all"}), "at most 100 keys"),
@@ -160,6 +167,7 @@ class TestMetadata:
         [
             ({"issuer": "https://evil.example", "jwks_uri": JWKS}, "another issuer"),
             ({"issuer": ISSUER}, "names no jwks_uri"),
+            ({"issuer": ISSUER, "jwks_uri": "http://10.0.0.1/keys"}, "unusable jwks_uri"),
         ],
     )
     def test_of_another_issuer_is_refused(self, found: dict[str, str], reason: str) -> None:

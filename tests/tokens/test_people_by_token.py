@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def strict(tmp_path: Path, clock: Clock) -> Iterator[remit.App]:
         yield opened
 
 
-def person(issuer: TestIssuer, verifier: TokenVerifier, who: str, **changed: object) -> Credential:
+def person(issuer: TestIssuer, verifier: TokenVerifier, who: str, **changed: Any) -> Credential:
     """Somebody signed in at the provider."""
     return Credential.from_token(issuer.sign(sub=who, act=None, **changed), verifier)
 
@@ -57,7 +58,9 @@ def test_token_proves_who_issues_and_who_approves(
     assert issuer.sign(sub="alice@acme.com", act=None).rpartition(".")[2] not in everything(strict)
 
 
-def test_role_that_only_the_token_claims_is_none(strict: remit.App, issuer: TestIssuer, verifier: TokenVerifier) -> None:
+def test_role_that_only_the_token_claims_is_none(
+    strict: remit.App, issuer: TestIssuer, verifier: TokenVerifier
+) -> None:
     """Whoever can make the provider say "finance" cannot make the people file say it."""
     alice = person(issuer, verifier, "alice@acme.com")
     eve = person(issuer, verifier, "eve@acme.com", roles=["finance"], groups=["finance"])
@@ -86,7 +89,7 @@ def test_token_in_an_agents_hands_is_no_persons_act(
 ) -> None:
     """With `act` it says that an agent acts for Alice; agents do not issue or approve."""
     delegated = Credential.from_token(issuer.sign(), verifier)
-    with pytest.raises(IdentityError, match="acts for alice@acme.com"):
+    with pytest.raises(IdentityError, match="acts for alice@"):
         strict.issue(GRANT, credential=delegated)
 
 

@@ -13,6 +13,7 @@ from remit.errors import UsageError
 
 try:
     from remit.tokens.endpoint import TokenEndpoint
+    from remit.tokens.jose import jwk_of
     from remit.tokens.keys import FixedKeys, Keys, RemoteKeys
     from remit.tokens.proof import prove
     from remit.tokens.verifying import Actor, TokenVerifier, VerifiedToken
@@ -29,5 +30,6 @@ __all__ = [
     "TokenEndpoint",
     "TokenVerifier",
     "VerifiedToken",
+    "jwk_of",
     "prove",
 ]

@@ -144,7 +144,11 @@ class TokenVerifier:
         where = found.get("jwks_uri")
         if not isinstance(where, str):
             raise IdentityError(f"the metadata of {issuer} names no jwks_uri")
-        return cls(issuer, audience, RemoteKeys(where, client=client), **options)
+        try:
+            keys = RemoteKeys(where, client=client)
+        except UsageError as error:
+            raise IdentityError(f"the metadata of {issuer} names an unusable jwks_uri: {error}") from error
+        return cls(issuer, audience, keys, **options)
 
     def for_audience(self, audience: str | Iterable[str]) -> TokenVerifier:
         """The same issuer and keys, for tokens that are meant for somebody else: what an exchange returns."""

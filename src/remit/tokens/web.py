@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ MAX_ANSWER: Final = 262_144
 
 TIMEOUT: Final = 5.0
 """Seconds to connect, and for each read."""
+
+WHOLE: Final = 4
+"""How many timeouts an answer may take as a whole: one that comes byte by byte must not hold a caller for ever."""
 
 
 def check_url(url: str, what: str) -> str:
@@ -69,21 +73,23 @@ def _request(
     auth: tuple[str, str] | None,
     timeout: float,
 ) -> tuple[int, dict[str, Any]]:
-    body = bytearray()
+    body, deadline = bytearray(), time.monotonic() + WHOLE * timeout
     try:
         with client.stream(
             method,
             url,
             data=dict(form) if form is not None else None,
             auth=httpx.BasicAuth(*auth) if auth is not None else None,
-            headers={"accept": "application/json"},
+            headers={"accept": "application/json", "accept-encoding": "identity"},
             follow_redirects=False,
             timeout=timeout,
         ) as answer:
             if answer.is_redirect:
                 raise IdentityError(f"{what} at {url} redirects; redirects are not followed")
-            for chunk in answer.iter_bytes():
+            for chunk in answer.iter_raw():  # as sent: what is small when packed may be huge
                 body += chunk
+                if time.monotonic() > deadline:
+                    raise IdentityError(f"{what} at {url} takes more than {WHOLE * timeout:g} s to answer")
                 if len(body) > MAX_ANSWER:
                     raise IdentityError(f"{what} at {url} answers with more than {MAX_ANSWER} bytes")
             status = answer.status_code

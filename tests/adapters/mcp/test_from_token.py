@@ -31,18 +31,21 @@ def governed(app: remit.App) -> tuple[MCPServer, list[int]]:
     return server, ran
 
 
+def bringing(token: str, proof: str | None = None) -> Any:
+    """The `_meta` of a request that brings its grant along."""
+    return {TOKEN_META: token, **({PROOF_META: proof} if proof else {})}
+
+
 @ERAS
-async def test_token_is_good_for_call_after_call(
-    app: remit.App, issue: Issue, recorded: Recorded, mode: str
-) -> None:
+async def test_token_is_good_for_call_after_call(app: remit.App, issue: Issue, recorded: Recorded, mode: str) -> None:
     """One session, and the record says that a token proved it."""
     grant = issue({"crm.read_ticket": {"arguments": {"id": 88}}})
     token = app.token(grant, audience=CRM)
     server, ran = governed(app)
     async with over_http(server, "ravi-by-triage", mode) as client:
         for _ in range(2):
-            assert not (await client.call_tool("read_ticket", {"id": 88}, meta={TOKEN_META: token})).is_error
-        refused = await client.call_tool("read_ticket", {"id": 89}, meta={TOKEN_META: token})
+            assert not (await client.call_tool("read_ticket", {"id": 88}, meta=bringing(token))).is_error
+        refused = await client.call_tool("read_ticket", {"id": 89}, meta=bringing(token))
 
     assert ran == [88, 88]
     assert (refused.meta or {})[DENIAL_META]["code"] == "argument_out_of_bounds"
@@ -58,7 +61,7 @@ async def test_token_for_another_server_is_refused(app: remit.App, issue: Issue,
     token = app.token(grant, audience="https://mail.acme.com/mcp")
     server, ran = governed(app)
     async with over_http(server, "ravi-by-triage", "auto") as client:
-        result = await client.call_tool("read_ticket", {"id": 88}, meta={TOKEN_META: token})
+        result = await client.call_tool("read_ticket", {"id": 88}, meta=bringing(token))
 
     assert (result.meta or {})[DENIAL_META]["code"] == "audience_mismatch"
     assert ran == []
@@ -72,7 +75,7 @@ async def test_token_of_somebody_else_is_refused(app: remit.App, issue: Issue, b
     grant = issue({"crm.read_ticket": "any"})
     server, ran = governed(app)
     async with over_http(server, bearer, "auto") as client:
-        result = await client.call_tool("read_ticket", {"id": 88}, meta={TOKEN_META: app.token(grant, audience=CRM)})
+        result = await client.call_tool("read_ticket", {"id": 88}, meta=bringing(app.token(grant, audience=CRM)))
     assert (result.meta or {})[DENIAL_META]["code"] == "identity_conflict"
     assert ran == []
 
@@ -98,9 +101,9 @@ async def test_bound_token_needs_a_new_proof_each_time(app: remit.App, issue: Is
     server, ran = governed(app)
 
     async def ask(client: Client, proof: str | None) -> str | None:
-        meta = {TOKEN_META: token, **({PROOF_META: proof} if proof else {})}
-        result = await client.call_tool("read_ticket", {"id": 88}, meta=meta)
-        return (result.meta or {}).get(DENIAL_META, {}).get("code")
+        result = await client.call_tool("read_ticket", {"id": 88}, meta=bringing(token, proof))
+        code: str | None = (result.meta or {}).get(DENIAL_META, {}).get("code")
+        return code
 
     async with over_http(server, "ravi-by-triage", "auto") as client:
         first, second = (prove(token, holder, audience=CRM, now=app.ledger.now()) for _ in range(2))
