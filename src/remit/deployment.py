@@ -171,6 +171,11 @@ class Deployment:
         with self._lock:
             return self._compiled.setdefault(digest, compiled)
 
+    def remember(self, compiled: CompiledGrant) -> None:
+        """Keep a version that this process is just recording: others of the same batch cannot read it back yet."""
+        with self._lock:
+            self._compiled.setdefault(compiled.digest, compiled)
+
     def _check_record(self, row: Mapping[str, Any]) -> None:
         record = self.ledger.record(row["record_id"])
         if record is None or record.data.get("digest") != row["digest"] or record.data.get("grant") != row["id"]:

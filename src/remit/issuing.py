@@ -121,7 +121,7 @@ def live(txn: Txn, key: str, content_key: str) -> str | None:
 def check_ceilings(deployment: Deployment, txn: Txn, terms: GrantTerms, who: Identity) -> None:
     """What bounds issuing itself: the template's own rule, and standing guardrails. Raises `GrantError`."""
     _check_ceiling(txn, terms, who)
-    _check_guardrails(deployment, terms)
+    check_guardrails(deployment, terms)
 
 
 def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
@@ -153,7 +153,7 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
             )
 
 
-def _check_guardrails(deployment: Deployment, terms: GrantTerms) -> None:
+def check_guardrails(deployment: Deployment, terms: GrantTerms) -> None:
     """What guardrails forbid whatever the calls will be, nobody can hand on: see `CedarGuardrails.standing`."""
     if deployment.guardrails is None:
         return
@@ -185,65 +185,65 @@ def record(
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Sign the terms and append `grant.issued`, with `more` in its leaf: from here on they are an authority."""
+    data, columns = sign(deployment, txn, source_digest, terms, who)
+    appended = txn.append(
+        deployment.ledger.draft("grant.issued", data={**data, **(more or {})}, private=private_of(terms))
+    )
+    txn.put(
+        "grants",
+        terms.id,
+        state="active",
+        issue_key=key,
+        content_key=content_key,
+        issuer=who.subject,
+        parent=None,
+        root=terms.id,
+        record_id=appended.id,
+        **columns,
+    )
+    bind(txn, terms)
+
+
+def sign(
+    deployment: Deployment, txn: Txn, source_digest: str, terms: GrantTerms, who: Identity
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sign one version of a grant: (what its record's leaf says, what its row in the read model says)."""
     signing = deployment.issue_key
     if signing is None:
         raise UsageError("this handle has no signing key, so it cannot issue grants")
     deployment.record_configuration(txn)
     content = terms.canonical
     digest = txn.artefact(content, GRANT_TYPE)
-    signature = signing.sign(GRANT_TYPE, content)
-    window = {
+    common = {
+        "version": terms.version,
+        "digest": digest,
+        "signature": signing.sign(GRANT_TYPE, content),
+        "template": terms.template,
+        "template_digest": terms.template_digest,
+        "principal": terms.principal,
+        "agent": terms.agent,
         "not_before": show_moment(terms.not_before),
         "expires": show_moment(terms.expires),
     }
-    appended = txn.append(
-        deployment.ledger.draft(
-            "grant.issued",
-            data={
-                "grant": terms.id,
-                "version": terms.version,
-                "digest": digest,
-                "signature": signature,
-                "key": signing.key_id,
-                "template": terms.template,
-                "template_digest": terms.template_digest,
-                "source_digest": source_digest,
-                "principal": terms.principal,
-                "agent": terms.agent,
-                "issuer": who.as_record(),
-                "catalogue": deployment.catalogue.digest,
-                **deployment.guarded(),
-                **window,
-                **(more or {}),
-            },
-            private={
-                "task": terms.task,
-                "parameters": dict(terms.parameters),
-                "bindings": dict(terms.bindings),
-            },
-        )
-    )
-    txn.put(
-        "grants",
-        terms.id,
-        version=terms.version,
-        state="active",
-        issue_key=key,
-        content_key=content_key,
-        template=terms.template,
-        template_digest=terms.template_digest,
-        digest=digest,
-        signature=signature,
-        key_id=signing.key_id,
-        principal=terms.principal,
-        agent=terms.agent,
-        issuer=who.subject,
-        task=terms.task,
-        parent=None,
-        root=terms.id,
-        record_id=appended.id,
-        **window,
-    )
+    data = {
+        **common,
+        "grant": terms.id,
+        "key": signing.key_id,
+        "source_digest": source_digest,
+        "issuer": who.as_record(),
+        "catalogue": deployment.catalogue.digest,
+        **deployment.guarded(),
+    }
+    return data, {**common, "key_id": signing.key_id, "task": terms.task}
+
+
+def private_of(terms: GrantTerms) -> dict[str, Any]:
+    """What a record of a grant only commits to."""
+    return {"task": terms.task, "parameters": dict(terms.parameters), "bindings": dict(terms.bindings)}
+
+
+def bind(txn: Txn, terms: GrantTerms) -> None:
+    """Index the bindings: `remit who CHG-7` finds the grant's calls."""
     for name, value in terms.bindings.items():
         text = value if isinstance(value, str) else json.dumps(value)
         txn.put("bindings", f"{name}\x1f{text}\x1f{terms.id}", name=name, value=text, grant_id=terms.id)

@@ -112,7 +112,8 @@ class WriterRow(Base, table=True):
 class GrantRow(Base, table=True):
     """A grant as it stands: its newest version and whether it is active or revoked.
 
-    `labels` of a root grant: a JSON list of what the sessions below it have touched.
+    `issuer` issued the first version; `amenders`, a JSON list, later ones. `labels` of a root grant: a JSON list of
+    what the sessions below it have touched.
     """
 
     __tablename__ = "grants"
@@ -138,6 +139,23 @@ class GrantRow(Base, table=True):
     record_id: str
     revoked_record: str | None = None
     labels: str | None = None
+    amenders: str | None = None
+
+
+class RequestRow(Base, table=True):
+    """An agent's request for other terms: requested, granted or refused. `content` tells a repetition."""
+
+    __tablename__ = "requests"
+
+    id: str = Field(primary_key=True)
+    grant_id: str = Field(index=True)
+    session_id: str
+    version: int
+    content: str
+    state: str
+    time: str
+    requested_record: str
+    answered_record: str | None = None
 
 
 class BindingRow(Base, table=True):

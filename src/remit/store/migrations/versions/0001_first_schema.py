@@ -104,6 +104,7 @@ def upgrade() -> None:
         sa.Column("root", sa.String(), nullable=False),
         sa.Column("record_id", sa.String(), nullable=False),
         sa.Column("revoked_record", sa.String(), nullable=True),
+        sa.Column("amenders", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("issue_key"),
     )
@@ -152,6 +153,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("id"),
         sa.UniqueConstraint("session", "writer", "sseq", name="record_sequence"),
     )
+    op.create_table(
+        "requests",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("grant_id", sa.String(), nullable=False),
+        sa.Column("session_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("content", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("time", sa.String(), nullable=False),
+        sa.Column("requested_record", sa.String(), nullable=False),
+        sa.Column("answered_record", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_requests_grant_id"), "requests", ["grant_id"], unique=False)
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(), nullable=False),
