@@ -113,7 +113,7 @@ class TestKeySet:
             (httpx.Response(200, content=b"x" * (MAX_ANSWER + 1)), "more than 262144 bytes"),
             (httpx.Response(200, content=b"<html>"), "is not JSON"),
             (
-                httpx.Response(200, content=gzip.compress(b" " * 9_000_000), headers={"content-encoding": "gzip"}),
+                httpx.Response(200, content=PACKED, headers={"content-encoding": "gzip"}),
                 "not JSON",
             ),
             (httpx.Response(200, content=b'{"keys":[],"keys":[]}'), "says 'keys' twice"),

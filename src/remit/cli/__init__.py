@@ -19,6 +19,7 @@ from remit.cli import (
     review,
     session,
     setup,
+    token,
     tool,
     verify,
     who,
@@ -57,6 +58,7 @@ app.command("doctor")(setup.doctor)
 app.add_typer(person.app, name="person")
 app.command("login")(login.login)
 app.add_typer(grant.app, name="grant")
+app.add_typer(token.app, name="token")
 app.add_typer(session.app, name="session")
 app.add_typer(call.app, name="call")
 app.add_typer(approval.app, name="approval")
