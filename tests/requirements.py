@@ -81,7 +81,6 @@ _CODES: Final = _family(
         "code:evaluator_error": "An error while deciding is a refusal.",
     },
     deferred={
-        "code:approval_mismatch": 2,
         "code:delegation_widened": 2,
         "code:delegation_too_deep": 2,
         "code:delegate_only": 2,

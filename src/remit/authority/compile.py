@@ -220,9 +220,7 @@ class CompiledGrant:
         self.expires = terms.expires
         self.may_use = terms.delegation.may_use
         self.denied_limit: int | None = terms.limits.denied
-        scope = Scope(
-            addresses=terms.addresses, task=terms.task, bindings=terms.bindings, parameters=terms.parameters
-        )
+        scope = Scope(addresses=terms.addresses, task=terms.task, bindings=terms.bindings, parameters=terms.parameters)
         shared = _shared_counters(terms)
         tools: dict[str, tuple[CompiledClause, ...]] = {}
         limit_ids: dict[str, None] = {}
@@ -296,7 +294,7 @@ def _pickers(tools: Mapping[str, tuple[CompiledClause, ...]], scope: Scope) -> M
 def _clause_counters(grant: str, tool: str, clause: Clause) -> list[Counter]:
     found = []
     if clause.limits.calls is not None:
-        label = f"{clause.limits.calls} calls of {tool}/{clause.name}"
+        label = f"{_calls(clause.limits.calls)} of {tool}/{clause.name}"
         found.append(Counter(f"{grant}/{tool}/{clause.name}:calls", Decimal(clause.limits.calls), None, label))
     for limit in clause.limits.sum:
         found.append(_sum_counter(f"{grant}/{tool}/{clause.name}:sum:{limit.argument}", limit, f"{tool}/{clause.name}"))
@@ -321,10 +319,14 @@ def _shared_counters(terms: GrantTerms) -> Mapping[str, tuple[Counter, ...]]:
         made: list[Any] = []
         if shared.calls is not None:
             made.append(
-                Counter(f"{terms.id}/shared:{index}", Decimal(shared.calls), None, f"{shared.calls} calls of {over}")
+                Counter(f"{terms.id}/shared:{index}", Decimal(shared.calls), None, f"{_calls(shared.calls)} of {over}")
             )
         for limit in shared.sum:
             made.append(_sum_counter(f"{terms.id}/shared:{index}:sum:{limit.argument}", limit, over))
         for tool in shared.tools:
             found[tool] += made
     return {tool: tuple(counters) for tool, counters in found.items()}
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
