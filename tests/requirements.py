@@ -81,7 +81,6 @@ _CODES: Final = _family(
         "code:evaluator_error": "An error while deciding is a refusal.",
     },
     deferred={
-        "code:approval_mismatch": 2,
         "code:delegate_only": 2,
     },
 )

@@ -77,6 +77,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     url = url or os.environ.get("REMIT_URL") or default_url()
     if not url.startswith("sqlite:///"):
         raise UsageError(f"cannot open {url!r}: expected sqlite:///PATH")
+    if isinstance(can, str):
+        raise UsageError(f"can={can!r} is a text; expected a set of capabilities, such as can={{{can!r}}}")
     capabilities = frozenset(can) if can is not None else CAPABILITIES
     if unknown := capabilities - CAPABILITIES:
         raise UsageError(f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}")
@@ -305,13 +307,18 @@ class App:
         """
         self.deployment.require("session")
         grant_id = grant.id if isinstance(grant, Grant) else grant
+        if grant_id is not None and not isinstance(grant_id, str):
+            raise UsageError(f"a session needs a grant or the id of one; got a {type(grant).__name__}")
+        for name, text in (("key", key), ("workload", workload)):
+            if isinstance(text, str) and not (text.isascii() or _encodable(text)):
+                raise UsageError(f"{name}={text!r} cannot be encoded as UTF-8; expected plain text")
         presenting = None
         if token is not None:
             from remit import tokening
 
             presenting = tokening.presenting(self.deployment, grant_id, token, verifier, proof)
         elif grant_id is None or verifier is not None or proof is not None:
-            raise UsageError("a session runs under a grant: pass one, or token= that carries one")
+            raise UsageError("a session needs a grant or the id of one, or token= that carries one")
         return Session(
             self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context, presenting=presenting
         )
@@ -447,6 +454,10 @@ class App:
         """Flush, record that the recorder stopped, and let go of the files."""
         _opened.discard(self)
         try:
+            self.gate.settle()
+        except EvidenceUnavailable as error:
+            logger.error("outcomes that are owed could not be recorded: %s", error)
+        try:
             self.ledger.close()
         except EvidenceUnavailable as error:  # every caller has had an answer; only the word "stopped" is missing
             logger.error("the recorder could not record that it stopped: %s", error)
@@ -464,6 +475,10 @@ def only_app() -> App | None:
     """The one app that is open in this process; None when there is none, or more than one."""
     apps = list(_opened)
     return apps[0] if len(apps) == 1 else None
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _idle(idle: str | timedelta | None) -> timedelta | None:

@@ -97,6 +97,11 @@ def usable(txn: Txn, session_id: str, content: str, first: str | None) -> list[M
     return list(found.values())
 
 
+def was_refused(txn: Txn, session_id: str, content: str) -> bool:
+    """Whether a person said no to exactly this call in this session: the same question is not put again."""
+    return bool(_about(txn, session_id, content, "refused"))
+
+
 def _about(txn: Txn, session_id: str, content: str, state: str) -> list[Mapping[str, Any]]:
     found = txn.rows(
         select(col(ApprovalRow.id)).where(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -33,9 +34,9 @@ RESUMABLE: Final[frozenset[str]] = frozenset({"denied", "not_run"})
 class CallRequest:
     """One call as an adapter hands it in. `run(**arguments)` is the tool; nothing else of it is known here.
 
-    `call_id` is the framework's id for the call and `scope` what makes that id unique (a run, step or connection);
-    without both there is no stable identity and every request is a new call. `objection` is an adapter's sentence
-    why what was sent is not what its framework would run; such a call is refused.
+    `call_id` is the framework's id for the call and `scope` what makes that id unique within the session (a run, step
+    or connection). Without `call_id` there is no stable identity and every request is a new call. `objection` is an
+    adapter's sentence why what was sent is not what its framework would run; such a call is refused.
     """
 
     tool: str
@@ -96,7 +97,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A call that may run now: its intent is durable."""
+    """A call that may run now: its intent is durable. `process` is the one that it may run in."""
 
     call_id: str
     record_id: str
@@ -105,6 +106,8 @@ class Ticket:
     root: str
     labels: tuple[str, ...]
     started: int
+    resumed: bool = False
+    process: int = field(default_factory=os.getpid)
 
     @classmethod
     def begin(
@@ -115,9 +118,14 @@ class Ticket:
         spends: tuple[tuple[str, str], ...],
         root: str,
         labels: tuple[str, ...] = (),
+        *,
+        resumed: bool = False,
     ) -> Ticket:
-        """A ticket whose clock starts now (monotonic nanoseconds). `root`: the grant that its `labels` go to."""
-        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns())
+        """A ticket whose clock starts now (monotonic nanoseconds). `root`: the grant that its `labels` go to.
+
+        `resumed`: the call goes on, it does not begin.
+        """
+        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns(), resumed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,6 @@ class Deployment:
     guardrails: CedarGuardrails | None = None
     environment: str = "unspecified"
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
-    joined: set[tuple[str, str]] = field(default_factory=set)
-    """(session, writer) pairs whose joining is on record."""
-
     histories: Histories = field(default_factory=Histories)
     """Earlier calls of sessions, for `from`."""
 

@@ -86,20 +86,19 @@ class _Attempt:
     def enter(self) -> Entry:
         """Decide on what is true now; then write the intent, or the refusal."""
         txn, session, prepared = self.txn, self.session, self.prepared
+        session.join(txn)
         try:
             if not session.take_up(txn, prepared.chain):
                 return Amended()
         except GrantError:
             return self._invalid()
-        session.join(txn)
         session.note_call(txn)
         self.facts = facts = read_facts(txn, session, tool=prepared.tool)
         session.around = facts.around
         decision = self._settle(facts)
-        if facts.session == "open":
-            session.forget_suspension()
         if decision.code in STANDING:
             return self._deny(decision, facts)
+        session.stands_open()
         refusal = self._identity_conflict() or self._tool_changed()
         if refusal is not None:
             return self._deny(refusal, facts)
@@ -110,13 +109,13 @@ class _Attempt:
             self.facts = facts = self._without_own(facts, self.resumes)
             decision = self._settle(facts)
         if decision.effect == "ask":
-            self.approvals = self._usable()
-        if self.request.approval_id is not None and self.request.approval_id not in {a["id"] for a in self.approvals}:
-            return self._deny(
-                self._refusal("approval_mismatch", "The approval does not cover this call, or it was used."), facts
-            )
-        if self.approvals:
-            facts = replace(facts, approved_rules=frozenset(approval["rule"] for approval in self.approvals))
+            self._find_approvals()
+        wanted = self.request.approval_id
+        if wanted is not None and wanted not in {approval["id"] for approval in self.approvals}:
+            return self._deny(self._not_approved(wanted), facts)
+        if self.approvals and decision.effect == "ask":
+            rules = facts.approved_rules | {approval["rule"] for approval in self.approvals}
+            facts = replace(facts, approved_rules=frozenset(rules))
             decision = self._settle(facts)
         if decision.effect == "deny" and decision.enforced:
             return self._deny(decision, facts)
@@ -163,7 +162,9 @@ class _Attempt:
         while (row := txn.get("calls", call_id)) is not None:
             if row["content"] != prepared.content:
                 return self._refusal("call_conflict", "The same call id came before with other content.")
-            if row["state"] not in free:
+            if row["state"] == "running" and row["writer"] != txn.writer and self._writer_is_gone(row):
+                row = {**row, "state": "unknown"}
+            if row["state"] not in free and not self._asked_in_vain(row):
                 return self._met(call_id, row)
             attempt += 1
             call_id = f"{prepared.identity}.{attempt}"
@@ -172,6 +173,9 @@ class _Attempt:
 
     def _without_own(self, facts: Facts, resumes: Mapping[str, Any]) -> Facts:
         """A call that goes on has spent its share already: what it took does not count against it once more."""
+        used = self.txn.get("approvals", resumes["approval_id"]) if resumes["approval_id"] is not None else None
+        if used is not None and used["state"] == "used":  # what a person approved goes on; it is not asked about again
+            facts = replace(facts, approved_rules=frozenset({used["rule"]}))
         alone = self._settle(replace(facts, counters={}))
         if alone.clause != resumes["clause"]:
             return facts
@@ -185,6 +189,8 @@ class _Attempt:
         state = row["state"]
         if state == "running":
             if row["writer"] == self.txn.writer:
+                if self._is_above(call_id):
+                    return self._refusal("call_conflict", "This call runs already, and it is what makes this request.")
                 self._append_replayed(call_id, row, joined=True)
                 return Join(call_id)
             return self._refusal(
@@ -208,18 +214,56 @@ class _Attempt:
             )
         return self._refusal("already_executed", f"This call ran before (it ended {state}); it does not run twice.")
 
+    def _writer_is_gone(self, row: Mapping[str, Any]) -> bool:
+        from remit.recovery import recover_writer_of  # recovery needs sessions, and sessions this module
+
+        return recover_writer_of(self.deployment, self.txn, row)
+
+    def _is_above(self, call_id: str) -> bool:
+        """Whether this request comes from the tool body of that call, so that waiting for it would never end."""
+        above = self.parent
+        while above is not None:
+            if above == call_id:
+                return True
+            row = self.txn.get("calls", above)
+            above = row["parent"] if row is not None else None
+        return False
+
     def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
         self.call_id = call_id
         approval = self.txn.get("approvals", row["approval_id"])
         assert approval is not None
-        if approvals.lapse(self.deployment, self.txn, approval):
-            self.call_id = new_id("c")
-            return None
         if approval["state"] == "approved":
             return None
         if approval["state"] == "requested":
             return Refused(approvals.still_waiting(approval), call_id, approval["id"])
         return self._refusal("approval_refused", "A person refused exactly this call.")
+
+    def _asked_in_vain(self, row: Mapping[str, Any]) -> bool:
+        """Whether an earlier attempt asked and got no answer in time, or its answer let another call run."""
+        if row["state"] != "ask":
+            return False
+        approval = self.txn.get("approvals", row["approval_id"])
+        assert approval is not None
+        return approvals.lapse(self.deployment, self.txn, approval) or approval["state"] in ("lapsed", "used")
+
+    def _find_approvals(self) -> None:
+        """Approvals of exactly this call. A request without an identity of its own goes on as the one that asked."""
+        self.approvals = self._usable()
+        if not self.approvals or self.prepared.identity is not None:
+            return
+        asked = self.txn.get("calls", self.approvals[0]["call_id"])
+        if asked is not None and asked["state"] == "ask":
+            self.call_id = asked["id"]
+
+    def _not_approved(self, approval_id: str) -> Decision:
+        row = self.txn.get("approvals", approval_id)
+        if row is not None and row["session_id"] == self.session.id:
+            if approvals.lapse(self.deployment, self.txn, row) or row["state"] == "lapsed":
+                return self._refusal("approval_expired", "The approval lapsed before it was used.")
+            if row["state"] == "used":
+                return self._refusal("already_executed", "This approval was used; it lets one call run, once.")
+        return self._refusal("approval_mismatch", "The approval does not cover this call.")
 
     def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
         self.txn.append(
@@ -402,13 +446,22 @@ class _Attempt:
         for approval in self.approvals:
             approvals.use(self.deployment, txn, approval, call_id=self.call_id, intent=appended.id)
         intent = appended.id if resumes is None else resumes["intent_record"]
-        self._put_call("running", decision, intent_record=intent, time=appended.time)
+        more = {"approval_id": self.approvals[-1]["id"]} if self.approvals else {}
+        self._put_call("running", decision, intent_record=intent, time=appended.time, **more)
         self._touch(appended.id)
-        if self.prepared.identity is not None:
+        if self.prepared.identity is not None or resumes is not None or self.approvals:
             self.running.begin(self.call_id)
-        spends = () if resumes is not None else self._spends(decision)
         carried = labels.of_tool(self.deployment, self.prepared.tool)
-        return Ticket.begin(self.call_id, intent, self.prepared.tool, spends, self.session.chain[0].terms.id, carried)
+        spends = () if resumes is not None else self._spends(decision)
+        return Ticket.begin(
+            self.call_id,
+            intent,
+            self.prepared.tool,
+            spends,
+            self.session.chain[0].terms.id,
+            carried,
+            resumed=resumes is not None,
+        )
 
     def _spends(self, decision: Decision) -> tuple[tuple[str, str], ...]:
         """What is taken back if the call turns out not to have run: its limits, and the counts that guardrails read."""
@@ -430,14 +483,16 @@ class _Attempt:
             self.txn.put("touches", f"{touch}:{self.call_id}", touch=touch, call_id=self.call_id, record_id=record_id)
 
     def _deny(self, decision: Decision, facts: Facts) -> Refused:
-        if decision.code == "session_suspended" and self.session.note_suspended():
-            return Refused(decision, self.call_id)  # one record says it; a looping agent does not flood the ledger
+        standing = decision.code in STANDING
+        if standing and self.session.stands_refused(str(decision.code)):
+            return Refused(decision, self.call_id)
         if self.txn.get("calls", self.call_id) is not None:
             self.call_id = new_id("c")
         appended = self.txn.append(self._draft("call.denied", decision, self._common(decision, facts)))
         self._put_call("denied", decision, intent_record=appended.id, time=appended.time)
         self._touch(appended.id)
-        self._count_denied(appended.id)
+        if not standing:
+            self._count_denied(appended.id)
         return Refused(decision, self.call_id)
 
     def _count_denied(self, record_id: str) -> None:
@@ -466,6 +521,8 @@ class _Attempt:
                 txn.put("sessions", session.id, state="suspended")
 
     def _ask(self, decision: Decision, facts: Facts) -> Refused:
+        if approvals.was_refused(self.txn, self.session.id, self.prepared.content):
+            return self._deny(self._refusal("approval_refused", "A person refused exactly this call."), facts)
         waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content, decision.rule)
         if waiting is not None:
             return Refused(decision, waiting["call_id"], waiting["id"])

@@ -17,6 +17,7 @@ from remit import attribution
 from remit.attribution import Attribution
 from remit.authority.durations import show_moment
 from remit.errors import DelegationWidened, Denied, GrantError, IdentityError, RemitError, UsageError
+from remit.opening import refuse_unusable
 from remit.parties import named_agent
 from remit.tokens.endpoint import TokenEndpoint
 from remit.tokens.verifying import TokenVerifier, VerifiedToken
@@ -117,7 +118,8 @@ class _Exchange:
         """Raises unless the session may go on and this is its token. Sets who has acted so far."""
         session, old = self.session, self.old
         assert old is not None
-        session.refuse_unusable(txn)
+        session.take_up(txn)
+        refuse_unusable(txn, session.chain)
         row = txn.get("sessions", session.id)
         if row is None or row["state"] != "open":
             state = "closed" if row is None else str(row["state"])
@@ -185,7 +187,8 @@ class _Exchange:
         session, new = self.session, self.new
         assert new is not None
         assert self.old is not None
-        session.refuse_unusable(txn)
+        session.take_up(txn)
+        refuse_unusable(txn, session.chain)
         row = txn.get("sessions", session.id)
         if row is None or row["state"] != "open":
             raise Denied(f"Session {session.id} ended meanwhile.", code="session_closed", rule="remit/exchange")

@@ -18,18 +18,19 @@ If step (4) cannot be made durable the tool does not run. If step (6) cannot, th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from remit import entry, prepare
 from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
-from remit.errors import ApprovalRequired, Denied, EvidenceUnavailable, UsageError
+from remit.errors import ApprovalRequired, Denied, Remedy, UsageError
 from remit.ledger import values
-from remit.outcomes import Outcomes, read_exception, read_result
+from remit.outcomes import Outcomes, error_text, read_exception, read_result
 from remit.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ T = TypeVar("T")
 
 current_call: contextvars.ContextVar[str | None] = contextvars.ContextVar("remit_current_call", default=None)
 """The call whose tool body is running here: calls that it makes name it as their parent."""
+
+MAX_PASSES: Final = 3
+"""Times that a re-entry looks again at a call that ended while it looked."""
+
+_AGAIN: Final = object()
+"""The result of a call that was taken back before it began: whoever joined it asks anew."""
+
+_NOTHING: Final = object()
+"""Stands for the result of a call that has none to share: it streamed, failed, or never ran."""
 
 
 class Gate:
@@ -60,48 +70,60 @@ class Gate:
 
         Raises `Denied`, `ApprovalRequired`, `EvidenceUnavailable`, or whatever the tool raised.
         """
+        return self._call(session, request, None)
+
+    def _call(self, session: Session, request: CallRequest, loop: asyncio.AbstractEventLoop | None) -> Any:
         prepared = prepare.prepare(self._deployment, session, request)  # (1) resolve, (2) decide
+        passes = 0
         while True:
             self._outcomes.settle(session.id)
-            found = self._ledger.run(self._entry(session, request, prepared))  # (3) reserve, (4) intent
-            if isinstance(found, Ticket):
-                return self._run(session, request, prepared, found)  # (5) run, (6) outcome
+            with self._entering(session, request, prepared) as attempt:
+                found = self._ledger.run(attempt.enter, late=attempt.late)  # (3) reserve, (4) intent
+                session.note_joined(attempt.writer)
+                if isinstance(found, Ticket):
+                    attempt.begun = True
+                    return self._run(session, request, prepared, found, loop)  # (5) run, (6) outcome
             if isinstance(found, Amended):
                 prepared = prepare.prepare(self._deployment, session, request)
                 continue
             if isinstance(found, Join):
-                running = self.running.of(found.call_id)
-                if running is None:
+                running = self._joined(found, passes := passes + 1)
+                if running is None or (result := running.result()) is _AGAIN:
                     continue  # it ended in between: what it came to is in the store now
-                return running.result()
+                return result
             return self._answer(session, request, found)
 
     async def acall(self, session: Session, request: CallRequest) -> Any:
         """As `call`, without blocking the event loop. A plain function runs in a worker thread, gate and all, so that
         a cancelled await cannot claim that a tool stopped which still runs."""
         if not _is_async(request.run):
-            return await asyncio.to_thread(self.call, session, request)
+            return await asyncio.to_thread(self._call, session, request, asyncio.get_running_loop())
         prepared = prepare.prepare(self._deployment, session, request)  # (1) resolve, (2) decide
+        passes = 0
         while True:
             if self._outcomes.owes(session.id):
                 await asyncio.to_thread(self._outcomes.settle, session.id)
-            job = self._entry(session, request, prepared)
-            found, stopped = await _durable(self._ledger.submit(job))  # (3) reserve, (4) intent
-            if isinstance(found, Ticket):
-                if stopped is not None:
-                    await self._finish_async(session, found, "not_run", detail="cancelled before it began")
-                    raise stopped
-                return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
+            with self._entering(session, request, prepared) as attempt:
+                entering = self._ledger.submit(attempt.enter, late=attempt.late)
+                found, stopped = await _durable(entering)  # (3) reserve, (4) intent
+                session.note_joined(attempt.writer)
+                if isinstance(found, Ticket):
+                    attempt.begun = True
+                    if stopped is not None:
+                        status: Status = "pending" if found.resumed else "not_run"
+                        await self._finish_async(session, found, status, detail="cancelled before it began")
+                        raise stopped
+                    return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
             if stopped is not None:
                 raise stopped
             if isinstance(found, Amended):
                 prepared = prepare.prepare(self._deployment, session, request)
                 continue
             if isinstance(found, Join):
-                running = self.running.of(found.call_id)
-                if running is None:
+                running = self._joined(found, passes := passes + 1)
+                if running is None or (result := await asyncio.shield(asyncio.wrap_future(running))) is _AGAIN:
                     continue
-                return await asyncio.shield(asyncio.wrap_future(running))
+                return result
             return self._answer(session, request, found)
 
     def explain(self, session: Session, request: CallRequest) -> Decision:
@@ -115,8 +137,45 @@ class Gate:
     def _decided(self, session: Session, prepared: Prepared, txn: Txn) -> Decision | None:
         return entry.decide_now(self._deployment, txn, session, prepared)
 
-    def _entry(self, session: Session, request: CallRequest, prepared: Prepared) -> Callable[..., Entry]:
-        return entry.job(self._deployment, self.running, session, request, prepared, parent=current_call.get())
+    @contextlib.contextmanager
+    def _entering(self, session: Session, request: CallRequest, prepared: Prepared) -> Iterator[_Attempt]:
+        """One attempt at steps (3) to (6). Whoever is thrown out of it leaves no call open.
+
+        An intent whose tool was not entered is taken back, also one that becomes durable only later; a call that was
+        stopped at a moment when nobody wrote its outcome is `cancelled`.
+        """
+        job = entry.job(self._deployment, self.running, session, request, prepared, parent=current_call.get())
+        attempt = _Attempt(self, session.id, job)
+        try:
+            yield attempt
+        except BaseException as error:
+            ticket = attempt.ticket
+            if ticket is not None and not attempt.begun:
+                self._outcomes.owe(session.id, self._outcomes.taken_back(session.id, ticket))
+                self.running.end(ticket.call_id, result=_AGAIN)
+            elif ticket is not None and not isinstance(error, Exception | asyncio.CancelledError):
+                left = self._outcomes.if_open(session.id, ticket, "cancelled", error_text(error))
+                self._outcomes.owe(session.id, left)
+                self._end_running(ticket, "was stopped where it ran first")
+            raise
+
+    def take_back(self, txn: Txn, session_id: str, found: Entry) -> None:
+        """An intent became durable after its caller had given up on it."""
+        if isinstance(found, Ticket):
+            self._outcomes.taken_back(session_id, found)(txn)
+            self.running.end(found.call_id, result=_AGAIN)
+
+    def _joined(self, found: Join, passes: int) -> Future[Any] | None:
+        """The result to come of a call that runs here; None when it has just ended, so that it is worth a new look."""
+        running = self.running.of(found.call_id)
+        if running is None and passes > MAX_PASSES:
+            raise Denied(
+                "This call was begun here before and its outcome is not written yet.",
+                code="outcome_unknown",
+                call_id=found.call_id,
+                remedy=Remedy("retry_after", details={"seconds": 1}),
+            )
+        return running
 
     def _answer(self, session: Session, request: CallRequest, found: Entry) -> Any:
         if isinstance(found, Replay):
@@ -157,10 +216,20 @@ class Gate:
 
     # -- (5) run and (6) outcome
 
-    def _run(self, session: Session, request: CallRequest, prepared: Prepared, ticket: Ticket) -> Any:
+    def _run(
+        self,
+        session: Session,
+        request: CallRequest,
+        prepared: Prepared,
+        ticket: Ticket,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> Any:
+        """`loop` is the one that waits for this thread: what the tool returned to be awaited is awaited there."""
         token = current_call.set(ticket.call_id)
         try:
             result = request.run(**prepared.snapshot)  # (5)
+            if loop is not None and inspect.isawaitable(result):
+                result = asyncio.run_coroutine_threadsafe(_await(result), loop).result()
         except BaseException as error:
             status, text = read_exception(request, error)
             self._finish(session, ticket, status, detail=text, error=error)  # (6)
@@ -174,8 +243,8 @@ class Gate:
             raise UsageError(
                 f"{ticket.tool} returned an awaitable: use `await session.acall(…)` with an async function"
             )
-        if inspect.isgenerator(result):
-            return Stream(result, lambda status, detail: self._finish(session, ticket, status, detail=detail))
+        if (stream := self._stream(session, ticket, result)) is not None:
+            return stream
         status, detail = read_result(request, result)
         self._finish(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
         return result
@@ -192,15 +261,25 @@ class Gate:
             raise
         finally:
             current_call.reset(token)
-        if inspect.isasyncgen(result):
-            return AsyncStream(
-                result,
-                lambda status, detail: self._finish_async(session, ticket, status, detail=detail),
-                lambda status, detail: self._finish(session, ticket, status, detail=detail),
-            )
+        if (stream := self._stream(session, ticket, result)) is not None:
+            return stream
         status, detail = read_result(request, result)
         await self._finish_async(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
         return result
+
+    def _stream(self, session: Session, ticket: Ticket, result: Any) -> Stream | AsyncStream | None:
+        """A generator has not run yet when it is returned, whichever kind of function returned it."""
+
+        def finish(status: Status, detail: str | None) -> None:
+            self._finish(session, ticket, status, detail=detail)  # (6)
+
+        if inspect.isgenerator(result):
+            return Stream(result, finish)
+        if inspect.isasyncgen(result):
+            return AsyncStream(
+                result, lambda status, detail: self._finish_async(session, ticket, status, detail=detail), finish
+            )
+        return None
 
     def _finish(
         self,
@@ -216,11 +295,10 @@ class Gate:
         job = self._outcomes.job(session.id, ticket, status, result=result, returned=returned, detail=detail)
         try:
             self._ledger.run(job)
-        except EvidenceUnavailable as failure:
-            raised = self._outcomes.failed(session.id, ticket, job, failure)
-            self.running.end(ticket.call_id, error=raised)
-            raise raised from (error or failure)
-        self._ended(session, ticket, status, result, error)
+        except BaseException as failure:
+            self._unrecorded(session, ticket, job, status, failure, error)
+            raise
+        self._ended(session, ticket, status, result if returned else _NOTHING, error)
 
     async def _finish_async(
         self,
@@ -237,37 +315,89 @@ class Gate:
         job = self._outcomes.job(session.id, ticket, status, result=result, returned=returned, detail=detail)
         try:
             _, stopped = await _durable(self._ledger.submit(job))
-        except EvidenceUnavailable as failure:
-            raised = self._outcomes.failed(session.id, ticket, job, failure)
-            self.running.end(ticket.call_id, error=raised)
-            raise raised from (error or failure)
-        self._ended(session, ticket, status, result, error)
+        except BaseException as failure:
+            self._unrecorded(session, ticket, job, status, failure, error)
+            raise
+        self._ended(session, ticket, status, result if returned else _NOTHING, error)
         if stopped is not None and error is None:
             raise stopped
+
+    def _unrecorded(
+        self,
+        session: Session,
+        ticket: Ticket,
+        job: Callable[[Txn], None],
+        status: Status,
+        failure: BaseException,
+        error: BaseException | None,
+    ) -> None:
+        """The outcome is owed. Raises `EvidenceUnavailable`, unless this thread was stopped from outside."""
+        if not isinstance(failure, Exception):
+            self._outcomes.owe(session.id, job)
+            self._end_running(ticket, "was stopped where it ran first")
+            return
+        raised = self._outcomes.failed(session.id, ticket, job, failure, status=status)
+        self.running.end(ticket.call_id, error=raised)
+        raise raised from (error or failure)
 
     def _ended(
         self, session: Session, ticket: Ticket, status: Status, result: Any, error: BaseException | None
     ) -> None:
         if error is not None and not isinstance(error, Exception):
-            error = Denied(
-                f"{ticket.tool} was cancelled where it ran first.",
-                code="already_executed",
-                call_id=ticket.call_id,
-            )
-        self.running.end(ticket.call_id, result=result, error=error)
+            self._end_running(ticket, "was cancelled where it ran first")
+        elif error is None and result is _NOTHING:
+            self._end_running(ticket, f"ended {status} where it ran first, and left no result that can be given again")
+        else:
+            self.running.end(ticket.call_id, result=result, error=error)
         details = {"session": session.id, "call": ticket.call_id, "tool": ticket.tool, "status": status}
         self._deployment.notify("call.outcome", details)
 
+    def _end_running(self, ticket: Ticket, what: str) -> None:
+        """Tell whoever joined this call that there is no result to share."""
+        refused = Denied(f"{ticket.tool} {what}.", code="already_executed", call_id=ticket.call_id)
+        self.running.end(ticket.call_id, error=refused)
+
+    def settle(self) -> None:
+        """Write every outcome that is still owed. Raises `EvidenceUnavailable` when that cannot be done."""
+        self._outcomes.settle_all()
+
+
+class _Attempt:
+    """What one attempt has come to so far, for whoever has to clean up after it."""
+
+    __slots__ = ("_gate", "_job", "_session_id", "begun", "ticket", "writer")
+
+    def __init__(self, gate: Gate, session_id: str, job: Callable[[Txn], Entry]) -> None:
+        self._gate = gate
+        self._session_id = session_id
+        self._job = job
+        self.ticket: Ticket | None = None
+        self.begun = False
+        self.writer = ""
+
+    def enter(self, txn: Txn) -> Entry:
+        """The transaction of steps (3) and (4)."""
+        found = self._job(txn)
+        self.writer = txn.writer
+        self.ticket = found if isinstance(found, Ticket) else None
+        return found
+
+    def late(self, txn: Txn, found: Entry) -> None:
+        """Follows when that transaction becomes durable although its caller has given up."""
+        self._gate.take_back(txn, self._session_id, found)
+
 
 def _is_async(run: Callable[..., Any]) -> bool:
-    target = inspect.unwrap(run)
-    call = getattr(target, "__call__", None)  # noqa: B004 - the bound method is what is inspected
-    return (
-        inspect.iscoroutinefunction(target)
-        or inspect.isasyncgenfunction(target)
-        or inspect.iscoroutinefunction(call)
-        or inspect.isasyncgenfunction(call)
-    )
+    """Whether `run`, or what it wraps, is an async function: an async wrapper of a plain function is one too."""
+    for target in (run, inspect.unwrap(run)):
+        call = getattr(target, "__call__", None)  # noqa: B004 - the bound method is what is inspected
+        if any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (target, call)):
+            return True
+    return False
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 async def _durable(future: Future[T]) -> tuple[T, asyncio.CancelledError | None]:

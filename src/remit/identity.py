@@ -6,7 +6,6 @@ here is a personal Ed25519 key, or a token of an identity provider (`Identity.me
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from remit.authority.durations import show_moment
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
-from remit.parties import Agent, Method, Workload, check_agent, process_workload, subject_of
+from remit.parties import Agent, Method, Workload, check_agent, login, process_workload, subject_of
 from remit.resources.yaml_source import load_strict
 from remit.signing import STATEMENT_TYPE, SigningKey, VerifyingKey
 
@@ -223,6 +222,8 @@ class Authenticator:
         """
         if credential is None or isinstance(credential, str):
             return self._claimed(credential, act)
+        if not isinstance(credential, Credential):
+            raise IdentityError(f"{act} needs a remit.Credential; got a {type(credential).__name__}")
         if enrolled_key is None:
             raise IdentityError(
                 f"{credential.subject} is not enrolled here; enrol the key with "
@@ -262,7 +263,7 @@ class Authenticator:
                 f"{act} needs a credential that proves who asks, but {given} was given; pass "
                 "credential=remit.Credential.load(PERSON, KEY_FILE), or open with development=True to accept claims"
             )
-        subject = subject_of(credential) if credential is not None else f"user:{getpass.getuser()}"
+        subject = subject_of(credential) if credential is not None else f"user:{login()}"
         return Identity(subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject))
 
 

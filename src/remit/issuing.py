@@ -24,7 +24,7 @@ from remit.identity import Credential, check_agent, subject_of
 from remit.ids import new_id
 from remit.ledger.canonical import canonical
 from remit.signing import GRANT_TYPE
-from remit.store.tables import GrantRow
+from remit.store.tables import GrantRow, RecordRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -138,7 +138,8 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
     )
     if rule.per_principal is not None:
         since = show_moment(txn.now - rule.per_principal.period)
-        [(count,)] = txn.rows(same.where(col(GrantRow.not_before) >= since))
+        issued = same.select_from(GrantRow).join(RecordRow, col(RecordRow.id) == col(GrantRow.record_id))
+        [(count,)] = txn.rows(issued.where(col(RecordRow.time) >= since))  # a grant may begin before it is issued
         if count >= rule.per_principal.count:
             raise GrantError(
                 f"{terms.principal} has had {count} grants of {terms.template} in {_words(rule.per_principal.period)}; "

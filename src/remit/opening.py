@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from remit import attribution
 from remit.attribution import Attribution, Presented, conflict
 from remit.authority.compile import CompiledGrant
-from remit.errors import IdentityError
+from remit.errors import Denied, IdentityError, Remedy
 from remit.parties import Method, Workload
 
 if TYPE_CHECKING:
@@ -92,6 +92,29 @@ def record_failure(
     kind = "identity.conflict" if error.code == "identity_conflict" else "auth.failed"
     draft = deployment.ledger.draft(kind, data=data, private={"reason": str(error)})
     deployment.ledger.run(lambda txn: txn.append(draft))
+
+
+def refuse_unusable(txn: Txn, chain: Sequence[CompiledGrant]) -> None:
+    """Raises `Denied` when a grant of the chain was revoked, has ended, or has not begun."""
+    for link in chain:
+        terms = link.terms
+        row = txn.get("grants", terms.id)
+        if row is None or row["state"] != "active":
+            raise Denied(f"Grant {terms.id} was revoked.", code="grant_revoked", rule=terms.id)
+        if txn.now >= terms.expires:
+            raise Denied(
+                f"Grant {terms.id} ended at {terms.expires.isoformat()}; ask for a new one.",
+                code="grant_expired",
+                rule=terms.id,
+                remedy=Remedy("request_grant"),
+            )
+        if txn.now < terms.not_before:
+            raise Denied(
+                f"Grant {terms.id} begins at {terms.not_before.isoformat()}.",
+                code="not_yet_valid",
+                rule=terms.id,
+                remedy=Remedy("retry_after"),
+            )
 
 
 __all__ = ["Shown", "attributed", "record_failure", "rejoin", "run", "spend", "use_once"]

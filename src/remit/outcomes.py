@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from remit import labels
 from remit.calls import CallRequest, Status, Ticket
 from remit.counters import give_back
-from remit.errors import EvidenceUnavailable, RemitError, Unrepresentable
+from remit.errors import EvidenceUnavailable, Unrepresentable
 from remit.ledger import values
 
 if TYPE_CHECKING:
@@ -24,6 +26,15 @@ logger = logging.getLogger("remit")
 MAX_ERROR_TEXT = 4_000
 """Characters of an exception's text that are kept; the type is always kept whole."""
 
+STOPPED: Final = (
+    asyncio.CancelledError,
+    concurrent.futures.CancelledError,
+    GeneratorExit,
+    KeyboardInterrupt,
+    SystemExit,
+)
+"""What is raised into a tool from outside, to stop it."""
+
 
 def read_result(request: CallRequest, result: Any) -> tuple[Status, str | None]:
     """What a returned value says of itself. "Returned normally" is not "succeeded" (invariant 11)."""
@@ -33,17 +44,29 @@ def read_result(request: CallRequest, result: Any) -> tuple[Status, str | None]:
         return request.classify(result)
     except Exception as error:  # the tool has run: what cannot be read is unknown, never lost
         logger.exception("the result of %s could not be read", request.tool)
-        return "unknown", f"the result could not be read: {type(error).__name__}: {error}"[:MAX_ERROR_TEXT]
+        return "unknown", f"the result could not be read: {error_text(error)}"
 
 
 def read_exception(request: CallRequest, error: BaseException) -> tuple[Status, str]:
     """What a raised exception says: control flow of the framework, a stop from outside, or a failure of the tool."""
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR_TEXT]
+    text = error_text(error)
     if request.passthrough and isinstance(error, request.passthrough):
         return "pending", text
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
-        return "cancelled", text
-    return "exception", text
+    return ("cancelled" if isinstance(error, STOPPED) else "exception"), text
+
+
+def error_text(error: BaseException) -> str:
+    """Type and text of an exception. One that cannot say its text still has a type."""
+    try:
+        said = str(error)
+    except Exception as broken:  # noqa: BLE001 - whatever it raises, what happened has to be written down
+        said = f"(its text could not be read: {type(broken).__name__})"
+    return _encodable(f"{type(error).__name__}: {said}")
+
+
+def _encodable(text: object) -> str:
+    """Text that evidence can hold: lone surrogates are written out, and it is not longer than the most that is kept."""
+    return str(text)[:MAX_ERROR_TEXT].encode(errors="backslashreplace").decode()
 
 
 class Outcomes:
@@ -51,7 +74,8 @@ class Outcomes:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a stream may be collected, and so end, while this thread holds it
+        self._settling = threading.RLock()
         self._unsettled: dict[str, list[Callable[[Txn], None]]] = {}
 
     def job(
@@ -80,11 +104,15 @@ class Outcomes:
             data["result"], kept = _keep(result)
             private |= kept
         if detail is not None:
-            private["error"] = detail
+            private["error"] = _encodable(detail)
         draft = self._draft(session_id, data, private)
 
         def append(txn: Txn) -> None:
+            if ticket.process != os.getpid():
+                return  # the tool forked and came back twice: the outcome is its own process's to write
             row = txn.get("calls", ticket.call_id)
+            if row is not None and row["outcome_record"] == draft.id:
+                return  # it had become durable after all: nothing is given back twice
             if row is not None and row["state"] == "unknown":
                 draft.data["supersedes"] = row["outcome_record"]
             appended = txn.append(draft)
@@ -112,19 +140,41 @@ class Outcomes:
             data["result"] = {"kept": False, "why": error.code}
             return ledger.draft("call.outcome", session=session_id, data=data)
 
+    def taken_back(self, session_id: str, ticket: Ticket) -> Callable[[Txn], None]:
+        """The outcome of a call whose caller gave up before the tool was entered."""
+        status: Status = "pending" if ticket.resumed else "not_run"
+        return self.if_open(session_id, ticket, status, "its caller gave up before it began")
+
+    def if_open(self, session_id: str, ticket: Ticket, status: Status, detail: str) -> Callable[[Txn], None]:
+        """An outcome that is written only where the call has none, whatever else may have become of it since."""
+
+        def close(txn: Txn) -> None:
+            row = txn.get("calls", ticket.call_id)
+            if row is not None and row["state"] == "running" and row["intent_record"] == ticket.record_id:
+                self.job(session_id, ticket, status, detail=detail)(txn)
+
+        return close
+
     def failed(
-        self, session_id: str, ticket: Ticket, job: Callable[[Txn], None], error: RemitError
+        self, session_id: str, ticket: Ticket, job: Callable[[Txn], None], error: Exception, *, status: Status
     ) -> EvidenceUnavailable:
-        """The outcome is not durable: hold it, stop the session, and say that the tool did run."""
-        with self._lock:
-            self._unsettled.setdefault(session_id, []).append(job)
+        """The outcome is not durable: hold it, stop the session, and say whether the tool did run."""
+        self.owe(session_id, job)
         logger.error("the outcome of %s could not be recorded: %s", ticket.call_id, error)
+        ran = status != "not_run"
+        happened = "ran" if ran else "did not run"
+        advice = "; do not call it again" if ran else ""
         return EvidenceUnavailable(
-            f"{ticket.tool} ran, but its outcome could not be recorded ({error}); do not call it again. "
+            f"{ticket.tool} {happened}, but its outcome could not be recorded ({error}){advice}. "
             "The session takes no further call until the outcome is recorded.",
-            executed=True,
+            executed=ran,
             call_id=ticket.call_id,
         )
+
+    def owe(self, session_id: str, job: Callable[[Txn], None]) -> None:
+        """Hold what could not be written; the next call of the session, or the end of the app, writes it first."""
+        with self._lock:
+            self._unsettled.setdefault(session_id, []).append(job)
 
     def owes(self, session_id: str) -> bool:
         """Whether an outcome of this session is still to be written."""
@@ -134,14 +184,18 @@ class Outcomes:
         """Write what is still owed for this session. Raises `EvidenceUnavailable` while that cannot be done."""
         if not self.owes(session_id):
             return
-        with self._lock:
-            owed = list(self._unsettled.get(session_id, ()))
-        for job in owed:
-            self._deployment.ledger.run(job)
-            with self._lock:
-                self._unsettled[session_id].remove(job)
-                if not self._unsettled[session_id]:
-                    del self._unsettled[session_id]
+        with self._settling:
+            while owed := self._unsettled.get(session_id):
+                self._deployment.ledger.run(owed[0])
+                with self._lock:
+                    del owed[0]
+                    if not owed:
+                        del self._unsettled[session_id]
+
+    def settle_all(self) -> None:
+        """Write everything that is owed. Raises `EvidenceUnavailable` when that cannot be done."""
+        for session_id in list(self._unsettled):
+            self.settle(session_id)
 
 
 def _keep(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -150,4 +204,6 @@ def _keep(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         encoded = values.Encoded(values.encode(result))
     except Unrepresentable as error:
         return {"kept": False, "why": error.code, "type": type(result).__qualname__}, {}
+    except Exception:  # noqa: BLE001 - a result whose own code fails when it is read; the tool has run all the same
+        return {"kept": False, "why": "argument_unrepresentable", "type": type(result).__qualname__}, {}
     return {"kept": True}, {"result": encoded}

@@ -5,6 +5,7 @@ What is only said is *claimed*. A name that a verified token, an enrolled key or
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import re
@@ -60,7 +61,20 @@ def _spiffe(text: str) -> str:
 
 def process_workload() -> str:
     """What this process is, when nobody says better: claimed, never proof."""
-    return f"process:{getpass.getuser()}@{os.uname().nodename}/{os.getpid()}"
+    return _workload_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=4)
+def _workload_of(process: int) -> str:
+    return f"process:{login()}@{os.uname().nodename}/{process}"
+
+
+def login() -> str:
+    """The login name, or the numeric user id where the system has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True)

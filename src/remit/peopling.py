@@ -71,8 +71,7 @@ def remove(deployment: Deployment, person: str, credential: Credential | str | N
 def _authority(
     deployment: Deployment, txn: Txn, credential: Credential | str | None, *, act: str, subject: str, key: str
 ) -> dict[str, Any]:
-    enrolled = txn.rows(select(col(PersonRow.id)).where(col(PersonRow.state) == "enrolled").limit(1))
-    if not enrolled and credential is None:
+    if credential is None and not txn.rows(select(col(PersonRow.id)).limit(1)):  # nobody was ever enrolled here
         return {"subject": "first person", "authenticated": False, "method": "bootstrap", "roles": []}
     who = deployment.identify(txn, credential, act=act, about={"person": subject, "key": key})
     administrators = [name for name, roles in deployment.people.roles_by_subject.items() if "admin" in roles]
@@ -91,7 +90,11 @@ def authenticate(deployment: Deployment, credential: Credential) -> str:
             txn.append(
                 deployment.ledger.draft(
                     "auth.failed",
-                    data={"claimed": credential.subject, "key": credential.key_id, "method": "token" if isinstance(credential, TokenCredential) else "ed25519"},
+                    data={
+                        "claimed": credential.subject,
+                        "key": credential.key_id,
+                        "method": "token" if isinstance(credential, TokenCredential) else "ed25519",
+                    },
                     private={"reason": str(error)},
                 )
             )

@@ -16,16 +16,23 @@ from remit.authority.decide import Match, match, settle
 from remit.authority.guardrails import OwnFiles
 from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
-from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable
+from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable, UsageError
 from remit.ledger import values
 from remit.resources.access import Access
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
+    from remit.ledger import Draft
     from remit.resources.entries import ToolEntry
     from remit.sessions import Session
 
 decisions: Final = logging.getLogger("remit.decision")
+
+
+def _unspent(session: Session) -> Facts:
+    """What is assumed before the transaction looks: an open session, and nothing spent or revoked."""
+    return Facts(datetime.now(UTC), "open", frozenset(), {}, around=session.around)
+
 
 MAX_NAMED: Final = 64
 """Arguments that get a commitment of their own, so that a leaf is bounded by construction."""
@@ -36,6 +43,8 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
     whatever is wrong with it becomes the refusal that step (4) records."""
     chain = session.chain
     failure: Failure | None = None
+    if not isinstance(request.tool, str):
+        raise UsageError(f"a tool is named by text such as crm.read_ticket; got a {type(request.tool).__name__}")
     try:
         tool = tool_key(request.tool)
     except GrantError as error:
@@ -61,8 +70,7 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
             view = replace(view, sources=provenance.gather(deployment, session.id, chain, view))
     matched = judge(chain, view, failure, deployment.own_files)
     ledger = deployment.ledger
-    expected = Facts(datetime.now(UTC), "open", frozenset(), {}, around=session.around)
-    provisional = settle(chain, matched, expected, deployment.guardrails)
+    provisional = settle(chain, matched, _unspent(session), deployment.guardrails)
     prepared = Prepared(
         tool=tool,
         chain=chain,
@@ -75,15 +83,14 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         matched=matched,
         provisional=provisional,
     )
-    kind = {"permit": "call.intent", "deny": "call.denied", "ask": "approval.requested"}[provisional.effect]
-    if provisional.effect != "ask":
-        prepared.draft = ledger.draft(
-            kind,
-            session=session.id,
-            data={},
-            private=private_of(prepared, provisional.reason),
-            named=prepared.named,
-        )
+    try:
+        prepared.draft = _drafted(deployment, session, prepared)
+    except Unrepresentable as error:  # each part fits into evidence, all of them together do not
+        refusal = Failure("too_large", f"{tool}:resources", str(error), Remedy("change_argument"))
+        prepared.view = replace(view, accesses=())
+        prepared.matched = Match.refused(refusal, prepared.view)
+        prepared.provisional = settle(chain, prepared.matched, _unspent(session), deployment.guardrails)
+        prepared.draft = _drafted(deployment, session, prepared)
     return prepared
 
 
@@ -95,6 +102,13 @@ def judge(chain: Sequence[CompiledGrant], view: CallView, failure: Failure | Non
         if closed is not None:
             return Match.refused(closed, view)
     return matched
+
+
+def _drafted(deployment: Deployment, session: Session, prepared: Prepared) -> Draft:
+    """The record that will most likely be written, sealed here and not in the writer's thread."""
+    kind = {"permit": "call.intent", "deny": "call.denied", "ask": "approval.requested"}[prepared.provisional.effect]
+    private = private_of(prepared, prepared.provisional.reason)
+    return deployment.ledger.draft(kind, session=session.id, data={}, private=private, named=prepared.named)
 
 
 def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
@@ -124,17 +138,40 @@ def _snapshot(arguments: Mapping[str, Any], known: ToolEntry | None) -> tuple[va
 
     Raises `Unrepresentable`.
     """
-    plain = dict(arguments)
-    opaque = known.opaque if known is not None else frozenset()
-    encoded = values.Encoded(values.encode_arguments(plain, opaque=opaque))
-    if not opaque and values.is_plain(plain):
-        return encoded, values.copy_plain(plain)
+    if not isinstance(arguments, Mapping):
+        raise Unrepresentable(f"the arguments are a {type(arguments).__name__}; expected an object with named values")
     try:
-        return encoded, copy.deepcopy(plain)
+        return _copied(dict(arguments), known)
+    except Unrepresentable:
+        raise
+    except Exception as error:  # values have code of their own, and what fails in it cannot be judged
+        raise Unrepresentable(f"the arguments cannot be read ({type(error).__name__})") from error
+
+
+def _copied(plain: dict[str, Any], known: ToolEntry | None) -> tuple[values.Encoded, dict[str, Any]]:
+    opaque = known.opaque if known is not None else frozenset()
+    snapshot = _copy_plain(plain) if not opaque else None
+    if snapshot is not None:
+        return values.Encoded(values.encode_arguments(snapshot)), snapshot
+    values.encode_arguments(plain, opaque=opaque)  # what evidence cannot hold is refused for what it is
+    try:
+        snapshot = copy.deepcopy(plain)
+        # The copy is what is recorded, because it is what runs: a value may copy itself into something else.
+        return values.Encoded(values.encode_arguments(snapshot, opaque=opaque)), snapshot
+    except Unrepresentable:
+        raise
     except Exception as error:
         raise Unrepresentable(
             f"the arguments cannot be copied ({type(error).__name__}): what is decided on could change before it runs"
         ) from error
+
+
+def _copy_plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """A copy of arguments that are plain JSON values; None when they are not, or are too deep to tell."""
+    try:
+        return values.copy_plain(arguments) if values.is_plain(arguments) else None
+    except RecursionError:
+        return None
 
 
 def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> tuple[CallView, Failure | None]:
@@ -192,7 +229,11 @@ def _identity(deployment: Deployment, session: Session, request: CallRequest) ->
     """The call's stable id, or None. A bare provider id is never enough: two runs may use the same one."""
     if request.call_id is None:
         return None
-    return "c-" + deployment.ledger.keyed("call", session.id, request.scope or "", request.call_id)[:32]
+    return "c-" + deployment.ledger.keyed("call", session.id, *map(_bytes, (request.scope or "", request.call_id)))[:32]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # a framework's id is whatever it is; it only has to be told apart
 
 
 def _named(

@@ -6,18 +6,20 @@ Only writers recover; reading never does (invariant 7).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import select
 from sqlmodel import col
 
 from remit import labels
 from remit.authority.durations import show_moment
+from remit.counters import give_back
 from remit.errors import Denied, Unrepresentable, UsageError
 from remit.ids import new_id
 from remit.ledger import values
 from remit.sessions import close_session
-from remit.store.tables import CallRow, SessionRow
+from remit.spending import reserved_by
+from remit.store.tables import CallRow, SessionRow, WriterRow
 
 if TYPE_CHECKING:
     from remit.app import App
@@ -30,17 +32,28 @@ def recover(app: App) -> None:
     """Give every intent of a dead writer the outcome `unknown`, and close sessions whose grant has ended."""
     ledger = app.deployment.ledger
     dead = ledger.dead_writers()
+    left = {row[0] for row in ledger.read().rows(_LEFT_OPEN)}
 
     def job(txn: Txn) -> None:
         for writer in dead:
             _recover_writer(app.deployment, txn, writer)
+        for writer in left:
+            _settle_calls(app.deployment, txn, writer)
         now = show_moment(txn.now)
         ended = select(col(SessionRow.id)).where(col(SessionRow.state) != "closed", col(SessionRow.ends) <= now)
         for (session_id,) in txn.rows(ended):
             close_session(app, txn, session_id, "grant ended")
 
-    if dead or _any_ended(app.deployment):
+    if dead or left or _any_ended(app.deployment):
         ledger.run(job)
+
+
+_LEFT_OPEN: Final = (
+    select(col(CallRow.writer))
+    .join(WriterRow, col(WriterRow.id) == col(CallRow.writer))
+    .where(col(CallRow.state) == "running", col(WriterRow.state) != "running")
+    .distinct()
+)
 
 
 def _any_ended(deployment: Deployment) -> bool:
@@ -49,13 +62,36 @@ def _any_ended(deployment: Deployment) -> bool:
     return bool(deployment.ledger.read().rows(ended))
 
 
+def recover_writer_of(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> bool:
+    """Within the transaction that meets this running call: whether its writer is gone, and its calls are settled."""
+    writer = call["writer"]
+    row = txn.get("writer", writer)
+    if row is not None and row["state"] == "running":
+        if writer not in deployment.ledger.dead_writers():
+            return False
+        _recover_writer(deployment, txn, writer)
+    else:
+        _settle_calls(deployment, txn, writer)
+    return True
+
+
 def _recover_writer(deployment: Deployment, txn: Txn, writer: str) -> None:
     if not txn.bury(writer):
         return  # another process has settled it in the meantime
-    dangling = select(col(CallRow.id)).where(col(CallRow.writer) == writer, col(CallRow.state) == "running")
-    left = [found for (found,) in txn.rows(dangling)]
-    txn.append(deployment.ledger.draft("recorder.gap", data={"writer": writer, "dangling": len(left)}))
-    for call_id in left:
+    txn.append(
+        deployment.ledger.draft("recorder.gap", data={"writer": writer, "dangling": len(_dangling(txn, writer))})
+    )
+    _settle_calls(deployment, txn, writer)
+
+
+def _dangling(txn: Txn, writer: str) -> list[str]:
+    running = select(col(CallRow.id)).where(col(CallRow.writer) == writer, col(CallRow.state) == "running")
+    return [found for (found,) in txn.rows(running)]
+
+
+def _settle_calls(deployment: Deployment, txn: Txn, writer: str) -> None:
+    """Calls of a writer that is gone. One that said that it stopped may have stopped under a running tool."""
+    for call_id in _dangling(txn, writer):
         row = txn.get("calls", call_id)
         if row is None or row["state"] != "running":
             continue
@@ -99,6 +135,8 @@ def resolve(
         if row["state"] != "unknown":
             raise UsageError(f"call {call_id} ended {row['state']}; only an unknown outcome is settled by a person")
         who = deployment.identify(txn, credential, act="call.resolve", about={"call": call_id, "outcome": outcome})
+        unused = reserved_by(deployment, txn, row) if outcome == "not_run" else ()
+        give_back(txn, unused)
         appended = txn.append(
             deployment.ledger.draft(
                 "call.resolved",
@@ -108,6 +146,7 @@ def resolve(
                     "intent": row["intent_record"],
                     "outcome": outcome,
                     "supersedes": row["outcome_record"],
+                    "given_back": sorted(limit for limit, _ in unused),
                     "by": who.as_record(),
                 },
                 private={"reason": reason},
@@ -185,6 +224,8 @@ def record_no_grant(deployment: Deployment, tool: str, arguments: Mapping[str, A
         private["arguments"] = dict(arguments)
     except Unrepresentable as error:
         private["unrepresentable"] = str(error)
+    except Exception as error:  # noqa: BLE001 - values have code of their own; the refusal is recorded without them
+        private["unrepresentable"] = f"the arguments cannot be read ({type(error).__name__})"
     denied.call_id = new_id("c")
     draft = deployment.ledger.draft(
         "call.denied",

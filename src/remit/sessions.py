@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -22,7 +23,7 @@ from remit.authority.compile import CompiledGrant
 from remit.authority.durations import show_moment
 from remit.calls import CallOptions, CallRequest
 from remit.current import CURRENT
-from remit.errors import Denied, Remedy, UsageError
+from remit.errors import Denied, UsageError
 from remit.facts import read_facts
 from remit.ids import new_id
 from remit.parties import Workload
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
     from remit.ledger import Txn
     from remit.resources.definitions import ToolDefinition
     from remit.tokens import TokenEndpoint, TokenVerifier
+
+
+MAX_STANDING_REFUSALS: Final = 20
+"""Refusals by an ended, closed or revoked authority that one process records for one session."""
+
+
+class _Opened(NamedTuple):
+    """What opening came to. `writer` is set where the session began, so that this writer need not join it."""
+
+    id: str
+    row: Mapping[str, Any]
+    chain: tuple[CompiledGrant, ...]
+    writer: str | None = None
 
 
 class Session:
@@ -66,7 +80,8 @@ class Session:
         self._presented: Presented | None = None
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
-        self._suspended_noted = False
+        self._opening = threading.RLock()
+        self._standing_refusals: dict[str, int] = {}
         self._opened = False
         self._row: Mapping[str, Any] = {}
         self.chain: tuple[CompiledGrant, ...] = ()
@@ -107,9 +122,8 @@ class Session:
 
     @property
     def workload(self) -> str:
-        """The process that acts. `session.opened` says whether it is claimed or proved."""
-        self.open()
-        return str(self._row["workload"])
+        """The process that acts here: each process that joins a session is its own workload, claimed unless proved."""
+        return (self._workload or Workload.this_process()).id
 
     def __repr__(self) -> str:
         return f"Session({self._id or 'not opened'}, key={self._key!r})"
@@ -125,15 +139,23 @@ class Session:
         asked for, and later requests get the stored result. The other options: `CallOptions`. Raises `Denied`,
         `ApprovalRequired`, `EvidenceUnavailable`, or what `run` raised.
         """
-        return self._app.gate.call(self.open(), CallRequest(tool, arguments, run, **options))
+        return self._app.gate.call(self._ready(tool, arguments), CallRequest(tool, arguments, run, **options))
 
     async def acall(
         self, tool: str, arguments: Mapping[str, Any], run: Callable[..., Any], **options: Unpack[CallOptions]
     ) -> Any:
         """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
         if not self._opened:
-            await asyncio.to_thread(self.open)
+            await asyncio.to_thread(self._ready, tool, arguments)
         return await self._app.gate.acall(self, CallRequest(tool, arguments, run, **options))
+
+    def _ready(self, tool: str, arguments: Mapping[str, Any]) -> Self:
+        """Open for a call. Where the grant does not allow that, the refusal of the call is on record all the same."""
+        try:
+            return self.open()
+        except Denied as denied:
+            self._app.record_no_grant(tool, arguments, denied)
+            raise
 
     def explain(self, tool: str, arguments: Mapping[str, Any], *, definition: ToolDefinition | None = None) -> Decision:
         """What `call` would decide now. Decides, runs and records nothing."""
@@ -142,12 +164,29 @@ class Session:
 
     def resume(self, approval_id: str, run: Callable[..., Any]) -> Any:
         """Run exactly the call that was approved, once, after deciding again with the approval as input."""
-        return self._app.gate.call(self.open(), self._approved(approval_id, run))
+        try:
+            return self._app.gate.call(self.open(), self._approved(approval_id, run))
+        finally:
+            self._close_when_answered()
 
     async def aresume(self, approval_id: str, run: Callable[..., Any]) -> Any:
         """As `resume`, for async code."""
         request = await asyncio.to_thread(self._approved, approval_id, run)
-        return await self._app.gate.acall(self.open(), request)
+        try:
+            return await self._app.gate.acall(self.open(), request)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._close_when_answered))
+
+    def _close_when_answered(self) -> None:
+        """An unkeyed session that its block left open for an approval ends with the last one."""
+        ledger = self._app.deployment.ledger
+        row = ledger.run(lambda txn: txn.get("sessions", self.id))
+        if row is not None and row["detached"] and row["state"] == "open" and not self._waits():
+            self.close("block ended")
+
+    def _detach(self) -> None:
+        """The block has ended, and a person has not answered yet."""
+        self._app.deployment.ledger.run(lambda txn: txn.put("sessions", self.id, detached=True))
 
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
         approval, arguments = fresh_arguments(self._app.deployment, approval_id)
@@ -221,31 +260,37 @@ class Session:
     def open(self) -> Self:
         """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
         if not self._opened:
-            self._app.recover()
-            if self._presenting is not None:
-                self._wanted_grant, self._presented = self._presenting()
-            opening.run(self._app.deployment, self._presented, self._open)
-            self._opened = True
-            if self._first_context:
-                self.context(**self._first_context)
+            with self._opening:  # two threads that use a session first open one, not two
+                if not self._opened:
+                    self._app.recover()
+                    if self._presenting is not None:
+                        self._wanted_grant, self._presented = self._presenting()
+                    self._take(opening.run(self._app.deployment, self._presented, self._open))
+                    if self._first_context:
+                        self.context(**self._first_context)
         return self
 
-    def _open(self, txn: Txn) -> None:
-        deployment = self._app.deployment
+    def _take(self, opened: _Opened) -> None:
+        """Remember what is durable now: a transaction that failed has opened nothing."""
+        self._id, self._row, self.chain = opened.id, opened.row, opened.chain
+        if opened.writer is not None:
+            self._writers.add(opened.writer)
+        self._opened = True
+
+    def _open(self, txn: Txn) -> _Opened:
         row = self._existing(txn)
         if row is None:
             assert self._wanted_grant is not None
-            self._begin(txn, self._wanted_grant)
-            opening.use_once(txn, self._presented, self._id or "")
-            return
+            opened = self._begin(txn, self._wanted_grant)
+            opening.use_once(txn, self._presented, opened.id)
+            return opened
         if self._wanted_grant is not None and row["grant_id"] != self._wanted_grant:
             raise UsageError(
                 f"session key {self._key!r} belongs to grant {row['grant_id']}, not to {self._wanted_grant}; "
                 "one session runs under one grant"
             )
-        self.chain = deployment.chain(txn, row["grant_id"])
-        self._id, self._row = row["id"], row
         opening.rejoin(txn, self._presented, row)
+        return _Opened(row["id"], row, self._app.deployment.chain(txn, row["grant_id"]))
 
     def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
         if self._id is not None:
@@ -257,20 +302,24 @@ class Session:
             return None
         for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == self._key)):
             row = txn.get("sessions", found)
-            if row is not None and row["state"] != "closed":
+            if row is None or row["state"] == "closed":
+                continue
+            over = _over(txn, row)
+            if over is None:
                 return row
+            close_session(self._app, txn, found, over)  # the key is free again
         return None
 
-    def _begin(self, txn: Txn, grant_id: str) -> None:
+    def _begin(self, txn: Txn, grant_id: str) -> _Opened:
         deployment = self._app.deployment
         deployment.record_configuration(txn)
-        self.chain = deployment.chain(txn, grant_id)
-        acting = self.chain[-1].terms
-        self.refuse_unusable(txn)
+        chain = deployment.chain(txn, grant_id)
+        acting = chain[-1].terms
+        opening.refuse_unusable(txn, chain)
         session_id = new_id("s")
         workload = self._workload or Workload.this_process()
-        known = opening.attributed(deployment, txn, self.chain, workload, self._presented)
-        ends = min(link.terms.expires for link in self.chain)
+        known = opening.attributed(deployment, txn, chain, workload, self._presented)
+        ends = min(link.terms.expires for link in chain)
         row = {
             "grant_id": acting.id,
             "session_key": self._key,
@@ -291,7 +340,7 @@ class Session:
                 data={
                     "grant": acting.id,
                     "version": acting.version,
-                    "chain": [link.digest for link in self.chain],
+                    "chain": [link.digest for link in chain],
                     "principal": acting.principal,
                     "agent": acting.agent,
                     "workload": workload.as_record(),
@@ -307,31 +356,7 @@ class Session:
             )
         )
         txn.put("sessions", session_id, **row)
-        self._writers.add(txn.writer)
-        self._id, self._row = session_id, row
-
-    def refuse_unusable(self, txn: Txn) -> None:
-        """Raises `Denied` unless every link of the chain is in force now."""
-        self.take_up(txn)
-        for link in self.chain:
-            terms = link.terms
-            row = txn.get("grants", terms.id)
-            if row is None or row["state"] != "active":
-                raise Denied(f"Grant {terms.id} was revoked.", code="grant_revoked", rule=terms.id)
-            if txn.now >= terms.expires:
-                raise Denied(
-                    f"Grant {terms.id} ended at {terms.expires.isoformat()}; ask for a new one.",
-                    code="grant_expired",
-                    rule=terms.id,
-                    remedy=Remedy("request_grant"),
-                )
-            if txn.now < terms.not_before:
-                raise Denied(
-                    f"Grant {terms.id} begins at {terms.not_before.isoformat()}.",
-                    code="not_yet_valid",
-                    rule=terms.id,
-                    remedy=Remedy("retry_after"),
-                )
+        return _Opened(session_id, row, chain, txn.writer)
 
     def take_up(self, txn: Txn, chain: tuple[CompiledGrant, ...] | None = None) -> bool:
         """Called inside the transaction of each call: whether `chain` (what the call was matched with) still is what
@@ -351,29 +376,29 @@ class Session:
         row = txn.get("sessions", self._id)
         if row is None or row["state"] != "open" or row["idle_seconds"] is None:
             return
-        last = datetime.fromisoformat(row["last_call"] or row["opened"])
-        if txn.now - last > timedelta(seconds=row["idle_seconds"]):
+        if _idle_too_long(txn, row):
             close_session(self._app, txn, self._id, "idle")
         else:
             txn.put("sessions", self._id, last_call=show_moment(txn.now))
 
     def join(self, txn: Txn) -> None:
-        """Called inside the transaction of each call: a writer's first call in a session is preceded by its joining."""
+        """Called inside the transaction of each call: a writer's first record in a session says that it takes part.
+
+        A transaction may fail, or run again; so the writer is only known to take part once `note_joined` says so.
+        """
         if txn.writer in self._writers:
             return
         assert self._id is not None
-        deployment = self._app.deployment
-        marker = (self._id, txn.writer)
-        if marker not in deployment.joined:
+        own = select(col(RecordRow.rid)).where(col(RecordRow.session) == self._id, col(RecordRow.writer) == txn.writer)
+        if not txn.rows(own.limit(1)):
+            workload = (self._workload or Workload.this_process()).as_record()
             txn.append(
-                deployment.ledger.draft(
-                    "session.joined",
-                    session=self._id,
-                    data={"workload": Workload.this_process().as_record()},
-                )
+                self._app.deployment.ledger.draft("session.joined", session=self._id, data={"workload": workload})
             )
-            deployment.joined.add(marker)
-        self._writers.add(txn.writer)
+
+    def note_joined(self, writer: str) -> None:
+        """A transaction of `writer` in this session is durable."""
+        self._writers.add(writer)
 
     # -- being current
 
@@ -391,12 +416,28 @@ class Session:
             )
         return CURRENT.set(self)
 
+    def _leave_current(self) -> None:
+        """Undo one entering: of this context where there is one, for several threads or tasks may be inside."""
+        with self._opening:
+            for place in reversed(range(len(self._tokens))):
+                with contextlib.suppress(ValueError):
+                    CURRENT.reset(self._tokens[place])
+                    del self._tokens[place]
+                    return
+            self._tokens.pop()  # left in another context than it was entered in, as a closed generator is
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        CURRENT.reset(self._tokens.pop())
-        if not self._tokens and self._key is None and not self._waits():
-            self.close("block ended" if error is None else f"block left by {type(error).__name__}")
+        self._leave_current()
+        if not self._tokens and self._key is None:
+            self._end_block("block ended" if error is None else f"block left by {type(error).__name__}")
+
+    def _end_block(self, reason: str) -> None:
+        if self._waits():
+            self._detach()
+        else:
+            self.close(reason)
 
     async def __aenter__(self) -> Self:
         if not self._opened:
@@ -407,16 +448,11 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        CURRENT.reset(self._tokens.pop())
+        self._leave_current()
         if self._tokens or self._key is not None:
             return
         reason = "block ended" if error is None else f"block left by {type(error).__name__}"
-
-        def leave() -> None:
-            if not self._waits():
-                self.close(reason)
-
-        await asyncio.shield(asyncio.to_thread(leave))
+        await asyncio.shield(asyncio.to_thread(self._end_block, reason))
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[Self]:
@@ -429,25 +465,49 @@ class Session:
                 CURRENT.reset(token)
 
     def _waits(self) -> bool:
+        """Whether a question is open, or an approval unused, whose time has not passed."""
         pending = select(col(ApprovalRow.id)).where(
             col(ApprovalRow.session_id) == self._id, col(ApprovalRow.state).in_(("requested", "approved"))
         )
-        return bool(self._app.deployment.ledger.run(lambda txn: txn.rows(pending.limit(1))))
+
+        def waits(txn: Txn) -> bool:
+            return bool(txn.rows(pending.where(col(ApprovalRow.expires) > show_moment(txn.now)).limit(1)))
+
+        return self._app.deployment.ledger.run(waits)
 
     # -- closing
 
     def close(self, reason: str = "closed") -> None:
         """End the session: no call is permitted after this record. Closing twice changes nothing."""
-        self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, self.id, reason))
+        session_id = self.id
+        self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, session_id, reason))
 
-    def note_suspended(self) -> bool:
-        """Whether this process has recorded a refusal by suspension already (and notes that it has now)."""
-        noted, self._suspended_noted = self._suspended_noted, True
-        return noted
+    def stands_refused(self, code: str) -> bool:
+        """Whether this process has recorded enough refusals for a reason that is not about the call itself.
 
-    def forget_suspension(self) -> None:
-        """The session was resumed: the next suspension is recorded again."""
-        self._suspended_noted = False
+        The record says that calls go on being refused; a looping agent does not flood the ledger.
+        """
+        bound = 1 if code == "session_suspended" else MAX_STANDING_REFUSALS
+        self._standing_refusals[code] = self._standing_refusals.get(code, 0) + 1
+        return self._standing_refusals[code] > bound
+
+    def stands_open(self) -> None:
+        """The session is open (again): the next refusals of that kind are recorded again."""
+        self._standing_refusals.clear()
+
+
+def _over(txn: Txn, row: Mapping[str, Any]) -> str | None:
+    """Why a session that is not closed yet has come to its end; None while it has not."""
+    if row["ends"] is not None and row["ends"] <= show_moment(txn.now):
+        return "grant ended"
+    return "idle" if _idle_too_long(txn, row) else None
+
+
+def _idle_too_long(txn: Txn, row: Mapping[str, Any]) -> bool:
+    if row["idle_seconds"] is None:
+        return False
+    last = datetime.fromisoformat(row["last_call"] or row["opened"])
+    return txn.now - last > timedelta(seconds=row["idle_seconds"])
 
 
 def close_session(app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any
 
 from remit.calls import Status
+from remit.outcomes import STOPPED, error_text
 
 Finish = Callable[[Status, str | None], None]
 AsyncFinish = Callable[[Status, str | None], Awaitable[None]]
@@ -43,7 +43,11 @@ class Stream(Iterator[Any]):
 
     def close(self) -> None:
         """Leave the stream: what had not been produced never will be."""
-        self._inner.close()
+        try:
+            self._inner.close()
+        except BaseException as error:
+            self._end(*_failure(error))
+            raise
         self._end("cancelled", ABANDONED)
 
     def __enter__(self) -> Stream:
@@ -84,7 +88,11 @@ class AsyncStream(AsyncIterator[Any]):
 
     async def aclose(self) -> None:
         """Leave the stream."""
-        await self._inner.aclose()
+        try:
+            await self._inner.aclose()
+        except BaseException as error:
+            await self._end(*_failure(error))
+            raise
         await self._end("cancelled", ABANDONED)
 
     def __del__(self) -> None:
@@ -94,5 +102,4 @@ class AsyncStream(AsyncIterator[Any]):
 
 
 def _failure(error: BaseException) -> tuple[Status, str]:
-    stopped = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit)
-    return ("cancelled" if stopped else "exception"), f"{type(error).__name__}: {error}"
+    return ("cancelled" if isinstance(error, STOPPED) else "exception"), error_text(error)

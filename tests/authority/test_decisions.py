@@ -472,7 +472,7 @@ class TestLimits:
         decision = decided(compiled(tools), "t.t", {"a": 3}, when=facts(counters={"g-1/t.t/only:calls": "1"}))
 
         assert (decision.code, decision.rule) == ("limit_reached", "t.t/only:calls")
-        assert decision.reason == "The limit of 1 calls of t.t/only is reached."
+        assert decision.reason == "The limit of 1 call of t.t/only is reached."
 
 
 class TestApproval:

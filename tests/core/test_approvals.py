@@ -174,3 +174,28 @@ class TestOutsideDevelopment:
             ):
                 with pytest.raises(remit.UsageError, match="cannot"):
                     act()
+
+
+def test_same_call_is_not_asked_again_after_a_person_refused_it(app: remit.App, grant: remit.Grant, tool: Tool) -> None:
+    """No, once said about exactly this call in this session, is the answer to the next request too."""
+    with app.session(grant) as session:
+        asked = _ask(session, tool)
+        app.refuse(asked.approval_id, credential="user:bob@acme.com", reason="no")
+        with pytest.raises(remit.Denied) as caught:
+            session.call("payments.refund", LARGE, run=tool)
+
+    assert caught.value.code == "approval_refused"
+    assert types(app).count("approval.requested") == 1
+
+
+def test_session_left_open_for_an_approval_closes_with_the_last_answer(
+    app: remit.App, grant: remit.Grant, tool: Tool
+) -> None:
+    """The block has ended; the session ends once nothing waits any more."""
+    with app.session(grant) as session:
+        asked = _ask(session, tool)
+    assert "session.closed" not in types(app)
+    app.approve(asked.approval_id, credential="user:bob@acme.com")
+    session.resume(asked.approval_id, run=tool)
+
+    assert types(app)[-1] == "session.closed"

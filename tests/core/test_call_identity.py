@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_pending_call_is_resumed_and_ends_once(app: remit.App, grant: remit.Gran
     class Interrupt(Exception):
         pass
 
-    steps = iter([Interrupt("ask"), "finished"])
+    steps: Iterator[Interrupt | str] = iter([Interrupt("ask"), "finished"])
 
     def run(query: str) -> str:
         step = next(steps)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import temporary
+from remit.testing import Clock, temporary
 from tests.core.conftest import TRIAGE, Tool, data, types
 
 
@@ -167,3 +167,17 @@ def test_processes_cannot_overspend(tmp_path: Path) -> None:
         assert sum(permitted) == 60
         assert len(data(app, "call.intent")) == 60
         app.verify()
+
+
+def test_refusals_by_an_ended_grant_are_bounded_and_suspend_nothing(app: remit.App, tool: Tool, clock: Clock) -> None:
+    """A looping agent whose grant has ended is on record, and does not fill the ledger."""
+    grant = app.issue(_granted(limits={"denied": 3}), credential="user:ravi@acme.com")
+    session = app.session(grant).open()
+    clock.forward(hours=1)
+    for _ in range(50):
+        with pytest.raises(remit.Denied) as caught:
+            session.call("kb.search", {"query": "a"}, run=tool)
+        assert caught.value.code == "grant_expired"
+
+    assert types(app).count("call.denied") == 20
+    assert "session.suspended" not in types(app)

@@ -110,7 +110,9 @@ def _call_where_nothing_can_be_written(folder: Path, grant_id: str, report: Any)
         said = "nothing"
     except remit.RemitError as error:
         said = type(error).__name__
-    report.put((said, len(tool.calls)))
+    with remit.Ledger.open(f"sqlite:///{folder / 'remit.db'}", writer=False) as ledger:
+        verified = ledger.verify().size
+    report.put((said, len(tool.calls), verified))
 
 
 class TestNoRecordNoCall:
@@ -173,13 +175,14 @@ class TestNoRecordNoCall:
             report = fork.Queue()
             child = fork.Process(target=_call_where_nothing_can_be_written, args=(folder, grant.id, report))
             child.start()
-            said, ran = report.get(timeout=60)
+            said, ran, verified = report.get(timeout=60)
             child.join(60)
         finally:
             shutil.rmtree(folder)
 
         assert said == "EvidenceUnavailable"
         assert ran == 0
+        assert verified > 0  # an auditor needs no write permission
 
     def test_clock_that_goes_far_back(self, tmp_path: Path, tool: Tool) -> None:
         """A clock behind the ledger's last record proves nothing."""
@@ -195,3 +198,60 @@ class TestNoRecordNoCall:
             app.session(grant.id).open().call("kb.search", {"query": "a"}, run=tool)
 
         assert tool.calls == []
+
+
+@pytest.mark.requirement("I7")
+def test_call_of_a_process_that_died_meanwhile_is_unknown_to_one_that_lives_on(tmp_path: Path, tool: Tool) -> None:
+    """A server that has recovered once does not say for ever that the call runs in another process."""
+    with temporary(tmp_path) as app:
+        grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+        with app.session(grant.id, key="shared") as session:
+            _die(app.url, grant.id, tmp_path / "ran")
+            with pytest.raises(remit.Denied) as caught:
+                session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1")
+        [outcome] = data(app, "call.outcome")
+        app.resolve(outcome["call"], "not_run", reason="the index log shows nothing", credential="user:bob@acme.com")
+        with app.session(grant.id, key="shared") as session:
+            assert session.call("kb.search", {"query": "a"}, run=tool, call_id="call_1", scope="run-1") == "done"
+        app.verify()
+
+        assert outcome["status"] == "unknown"
+        assert "remit call resolve" in caught.value.reason
+        assert types(app).count("recorder.gap") == 1
+
+
+@pytest.mark.requirement("I7")
+def test_call_that_ran_while_its_recorder_stopped_becomes_unknown(tmp_path: Path) -> None:
+    """A writer that stopped in good order can leave an intent too: the tool outlived the app."""
+    app = remit.open(f"sqlite:///{tmp_path / 'remit.db'}", development=True)
+    grant = app.issue(GRANTED, credential="user:ravi@acme.com")
+    session = app.session(grant, key="shared")
+    with pytest.raises(remit.EvidenceUnavailable):
+        session.call("kb.search", {"query": "a"}, run=lambda query: app.close())
+
+    with temporary(tmp_path) as reopened:
+        with reopened.session(grant.id, key="shared"):
+            pass
+        reopened.verify()
+        assert [outcome["status"] for outcome in data(reopened, "call.outcome")] == ["unknown"]
+
+
+def test_call_that_a_person_says_did_not_run_gets_its_limits_back(tmp_path: Path, tool: Tool) -> None:
+    """Only executed calls spend, also when it takes a person to say that this one was not."""
+    limits = {"calls": 1, "sum": {"argument": "amount", "max": 100}}
+    spend = {"arguments": {"query": "any", "amount": {"min": 0, "max": 80}}, "limits": limits}
+    dies = DIES_IN_THE_TOOL.replace("def search(query)", "def search(query, amount)")
+    dies = dies.replace('{"query": "a"}', '{"query": "a", "amount": 80}')
+    with temporary(tmp_path) as app:
+        grant = app.issue({**GRANTED, "tools": {"kb.search": spend}}, credential="user:ravi@acme.com")
+        subprocess.run([sys.executable, "-c", dies, app.url, grant.id, str(tmp_path / "ran")], timeout=60, check=False)
+        with app.session(grant.id, key="shared") as session:
+            arguments = {"query": "a", "amount": 80}
+            with pytest.raises(remit.Denied, match="limit"):
+                session.call("kb.search", arguments, run=tool)
+            [outcome] = data(app, "call.outcome")
+            app.resolve(outcome["call"], "not_run", reason="nothing was paid", credential="user:bob@acme.com")
+            assert session.call("kb.search", arguments, run=tool) == "done"
+            with pytest.raises(remit.Denied, match="limit"):
+                session.call("kb.search", arguments, run=tool)
+    assert len(tool.calls) == 1

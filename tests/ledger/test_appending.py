@@ -13,7 +13,7 @@ from sqlalchemy import select
 from remit.errors import EvidenceUnavailable, Unrepresentable, UsageError
 from remit.ledger import Ledger, Txn
 from remit.ledger.records import MAX_LEAF, RECORD_TYPES
-from remit.store.tables import CounterRow, GrantRow
+from remit.store.tables import CounterRow, GrantRow, ToolRow
 from tests.ledger.conftest import MovedClock, Place, append, note
 
 
@@ -166,6 +166,35 @@ def test_a_row_keeps_what_was_put_into_it(ledger: Ledger, place: Place) -> None:
     other.close()
 
 
+def test_a_row_that_was_there_unseen_is_changed_not_replaced(ledger: Ledger, place: Place) -> None:
+    """A writer that never read the row puts all that a new one needs: what the row held besides stays."""
+    whole = {"digest": "sha256:1", "state": "accepted", "record_id": "r-1"}
+    ledger.run(lambda txn: txn.put("tools", "crm.read", schema_digest="sha256:2", **whole))
+    with place.open() as other:
+        gate = Gate(other)
+
+        def blind(txn: Txn) -> None:
+            txn.put("tools", "crm.read", digest="sha256:3", state="changed", record_id="r-2")
+            txn.append(other.draft("auth.succeeded", data={}))
+
+        def blind_and_asking(txn: Txn) -> list[Any]:
+            txn.put("tools", "crm.read", digest="sha256:4", state="changed", record_id="r-3")
+            return list(txn.rows(select(ToolRow.digest, ToolRow.schema_digest)))
+
+        futures = [other.submit(job) for job in (note(other, n=1), blind, blind_and_asking, note(other, n=2))]
+        gate.open.set()
+        assert futures[2].result() == [("sha256:4", "sha256:2")]
+        assert all(future.exception() is None for future in futures)
+        row = other.run(lambda txn: txn.get("tools", "crm.read"))
+        assert row == {"key": "crm.read", "text_digest": None, "schema_digest": "sha256:2"} | {
+            "digest": "sha256:4",
+            "state": "changed",
+            "record_id": "r-3",
+        }
+        assert len(list(other.records(types=["auth.succeeded"]))) == 3
+        other.verify()
+
+
 def test_changing_a_row_that_was_got_changes_nothing(ledger: Ledger) -> None:
     """What `get` returns is a copy."""
     ledger.run(lambda txn: count(txn, "a"))
@@ -312,6 +341,7 @@ def test_a_closed_ledger_takes_nothing(place: Place) -> None:
     with pytest.raises(UsageError, match="closed"):
         append(ledger)
     ledger.close()
+    assert {path.name for path in place.database.parent.iterdir()} == {place.database.name, place.home.name}
     with place.open(writer=False) as reader:
         assert [record.type for record in reader.records()][-1] == "recorder.stopped"
         assert reader.dead_writers() == []

@@ -167,6 +167,24 @@ def test_text_that_vanished_without_a_record_is_no_erasure(ledger: Ledger, place
     assert found.value.index == record.index
 
 
+def test_erasing_without_saying_so_is_refused(ledger: Ledger) -> None:
+    """The job fails and the text stays, whether nothing was said or another record was named."""
+    record = intent(ledger)
+
+    def silent(txn: Any) -> None:
+        txn.erase([record.id])
+
+    def other(txn: Any) -> None:
+        txn.erase([record.id])
+        txn.append(ledger.draft("evidence.erased", data={"records": ["r-other"]}))
+
+    for job in (silent, other):
+        with pytest.raises(UsageError, match=r"evidence\.erased"):
+            ledger.run(job)
+    assert record.disclosed() is not None
+    ledger.verify()
+
+
 def test_an_erasure_that_was_recorded_and_not_done_is_found(ledger: Ledger) -> None:
     """The record says erased, the text is there: somebody promised what did not happen."""
     record = intent(ledger)

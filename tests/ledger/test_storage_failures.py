@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable
 from contextlib import closing
@@ -152,6 +153,35 @@ def test_a_read_only_database_refuses(place: Place, ledger: Ledger) -> None:
         os._exit(0)
 
     assert in_child(work) == 0
+
+
+@forking
+def test_a_copy_on_read_only_media_is_read_and_verified(place: Place, ledger: Ledger) -> None:
+    """An auditor's copy: nothing can be written beside it, and it verifies all the same."""
+    append(ledger)
+    ledger.close()
+    folder = Path(tempfile.mkdtemp())  # pytest's own folder belongs to one user
+    copy = Place(folder)
+    shutil.copy(place.database, folder)
+    shutil.copytree(place.home, copy.home)
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+    def work() -> None:
+        if os.geteuid() == 0:
+            os.setuid(65534)  # root may write to anything
+        with copy.open(writer=False) as reader:
+            assert reader.verify().size == 3
+            assert [record.index for record in reader.records()] == [0, 1, 2]
+            assert reader.dead_writers() == []
+
+    try:
+        assert in_child(work) == 0
+        assert {path.name for path in folder.iterdir()} == {copy.database.name, copy.home.name}
+    finally:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_another_program_that_holds_the_database_refuses_in_time(place: Place, ledger: Ledger) -> None:

@@ -20,7 +20,7 @@ from remit.errors import UsageError
 from remit.ledger import Ledger
 from remit.store.engine import database_path, reading_engine, writing_engine
 from remit.store.migrate import REVISION, revision_of, upgrade
-from remit.store.shapes import CHUNKS, SHAPES, insert_all
+from remit.store.shapes import MAX_ROWS, SHAPES, insert_all
 from remit.store.tables import INSERT_ONLY, Base
 
 
@@ -96,17 +96,27 @@ def test_rows_are_inserted_in_order_however_many(count: int) -> None:
     seen: list[Any] = []
 
     def execute(statement: str, values: Any) -> None:
-        assert statement.count("(?, ?)") in CHUNKS
+        assert 2 * statement.count("(?, ?)") == len(values) <= 2 * MAX_ROWS
         seen.extend(values)
 
     insert_all(execute, SHAPES["counters"], rows)
     assert seen == [value for row in rows for value in row]
 
 
-def test_an_update_names_its_columns_in_the_order_of_its_values() -> None:
-    """The statement and its parameters have to agree, whatever the order of columns in the table."""
-    assert SHAPES["calls"].update(("state", "code")).startswith("UPDATE calls SET state=?, code=? WHERE")
-    assert SHAPES["calls"].update(("code", "state")).startswith("UPDATE calls SET code=?, state=? WHERE")
+def test_a_row_that_is_there_is_changed_in_the_named_columns_only(migrated: Connection) -> None:
+    """The others keep what they hold, whatever the inserted row says of them."""
+    shape = SHAPES["tools"]
+    blank = {**shape.blank, "digest": "d1", "state": "accepted", "record_id": "r"}
+    for changing, row in [
+        ((), {**blank, "key": "crm.a", "text_digest": "t1"}),
+        (("state", "text_digest"), {**blank, "key": "crm.a", "state": "changed", "digest": "other"}),
+        (("state",), {**blank, "key": "crm.b"}),
+    ]:
+        insert_all(
+            lambda sql, values: migrated.exec_driver_sql(sql, tuple(values)), shape, [shape.stored(row)], changing
+        )
+    found = migrated.execute(text("SELECT key, digest, state, text_digest FROM tools ORDER BY key")).all()
+    assert [tuple(row) for row in found] == [("crm.a", "d1", "changed", None), ("crm.b", "d1", "accepted", None)]
 
 
 def test_a_url_becomes_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from remit.authority.calls import ApprovalNeed, CallView, Spend
 from remit.authority.keys import server_wildcard
-from remit.authority.limits import SumLimit
+from remit.authority.limits import ClauseLimits, GrantLimits, SharedLimit, SumLimit, touched
 from remit.authority.literals import Slot, add_exactly, decimal_text, exact_decimal
 from remit.authority.model import ANY, Clause
 from remit.authority.picking import Picker
@@ -33,14 +33,33 @@ class Counter:
     most: Decimal
     argument: str | None
     label: str
+    seconds: int = 0
+    """Of a rate: the stretch of time."""
+    patterns: tuple[Pattern, ...] = ()
+    """Of a limit on different resources: which are counted."""
+
+    @property
+    def part(self) -> str:
+        """What a refusal names as the rule's part."""
+        return self.argument or ("resources" if self.patterns else "rate" if self.seconds else "calls")
+
+    def counted(self, call: CallView) -> tuple[str, ...]:
+        """The different resources of a call that this limit counts."""
+        found = (one.uri for one in call.accesses if any(touched(pattern, one) for pattern in self.patterns))
+        return tuple(dict.fromkeys(found))
 
     def amount(self, call: CallView) -> Decimal:
         """What one call would spend. Only for a call that matched, so that the argument is there and a number."""
-        return Decimal(1) if self.argument is None else exact_decimal(call.effective[self.argument])
+        if self.argument is not None:
+            return exact_decimal(call.effective[self.argument])
+        return Decimal(len(self.counted(call))) if self.patterns else Decimal(1)
 
     def spend(self, call: CallView) -> Spend:
         """The same, as the store takes it."""
-        return Spend(self.id, decimal_text(self.amount(call)))
+        if self.patterns:
+            resources = self.counted(call)
+            return Spend(self.id, str(len(resources)), resources)
+        return Spend(self.id, decimal_text(self.amount(call)), seconds=self.seconds)
 
 
 class CompiledClause:
@@ -92,8 +111,8 @@ class CompiledClause:
         self.observe = source.observe
         self.counters = counters
         self.fixed_spends: tuple[Spend, ...] | None = None
-        if all(counter.argument is None for counter in counters):
-            self.fixed_spends = tuple(Spend(counter.id, "1") for counter in counters)
+        if all(counter.argument is None and not counter.patterns for counter in counters):
+            self.fixed_spends = tuple(Spend(counter.id, "1", seconds=counter.seconds) for counter in counters)
         self.admits = _admission(self)
 
     @property
@@ -117,7 +136,11 @@ class CompiledClause:
         """The first limit that this call would go past, given the counters' values."""
         for counter in self.counters:
             held = values.get(counter.id)
-            if counter.argument is None:
+            if counter.patterns:
+                amount = counter.amount(call)
+                if amount and Decimal(held or 0) + amount > counter.most:
+                    return counter
+            elif counter.argument is None:
                 if held is not None and Decimal(held) >= counter.most:
                     return counter
             elif add_exactly(Decimal(held or 0), counter.amount(call)) > counter.most:
@@ -209,8 +232,8 @@ def _admits_injected(injected: tuple[Bound, ...], call: CallView) -> bool:
 class CompiledGrant:
     """One link of a delegation chain, ready to judge calls. Immutable; cache it by `digest`."""
 
-    __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "expires", "id", "limit_ids",
-                 "may_use", "not_before", "pickers", "terms")  # fmt: skip
+    __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "distinct", "expires", "id",
+                 "limit_ids", "may_use", "not_before", "pickers", "rates", "terms")  # fmt: skip
 
     def __init__(self, terms: GrantTerms) -> None:
         self.terms = terms
@@ -220,12 +243,11 @@ class CompiledGrant:
         self.expires = terms.expires
         self.may_use = terms.delegation.may_use
         self.denied_limit: int | None = terms.limits.denied
-        scope = Scope(
-            addresses=terms.addresses, task=terms.task, bindings=terms.bindings, parameters=terms.parameters
-        )
+        scope = Scope(addresses=terms.addresses, task=terms.task, bindings=terms.bindings, parameters=terms.parameters)
         shared = _shared_counters(terms)
         tools: dict[str, tuple[CompiledClause, ...]] = {}
         limit_ids: dict[str, None] = {}
+        moving: dict[str, Counter] = {}
         for tool, clauses in terms.tools.items():
             made = [
                 CompiledClause(tool, clause, scope, (*_clause_counters(terms.id, tool, clause), *shared.get(tool, ())))
@@ -233,13 +255,19 @@ class CompiledGrant:
             ]
             made.sort(key=lambda clause: clause.need is not None)  # stable: without approval first, then file order
             tools[tool] = tuple(made)
-            for clause in made:
-                limit_ids.update((counter.id, None) for counter in clause.counters)
+            for counter in (counter for clause in made for counter in clause.counters):
+                if counter.seconds or counter.patterns:
+                    moving[counter.id] = counter
+                else:
+                    limit_ids[counter.id] = None
         if self.denied_limit is not None:
             limit_ids[f"{terms.id}/denied"] = None
         self._tools = tools
         self._wildcards = any(tool.endswith(".*") for tool in tools)
         self.limit_ids = tuple(limit_ids)
+        """Counters that are read as they are; `rates` and `distinct` depend on the moment and on the call."""
+        self.rates = tuple(counter for counter in moving.values() if counter.seconds)
+        self.distinct = tuple(counter for counter in moving.values() if counter.patterns)
         self.pickers = _pickers(tools, scope)
         self._argument_names = {
             tool: frozenset(name for clause in clauses for name in (*clause.names, *clause.source.injected))
@@ -295,11 +323,28 @@ def _pickers(tools: Mapping[str, tuple[CompiledClause, ...]], scope: Scope) -> M
 
 def _clause_counters(grant: str, tool: str, clause: Clause) -> list[Counter]:
     found = []
+    place, over = f"{grant}/{tool}/{clause.name}", f"{tool}/{clause.name}"
     if clause.limits.calls is not None:
-        label = f"{clause.limits.calls} calls of {tool}/{clause.name}"
-        found.append(Counter(f"{grant}/{tool}/{clause.name}:calls", Decimal(clause.limits.calls), None, label))
+        label = f"{_calls(clause.limits.calls)} of {over}"
+        found.append(Counter(f"{place}:calls", Decimal(clause.limits.calls), None, label))
+    found += _moving_counters(f"{place}:", clause.limits, f" of {over}")
     for limit in clause.limits.sum:
-        found.append(_sum_counter(f"{grant}/{tool}/{clause.name}:sum:{limit.argument}", limit, f"{tool}/{clause.name}"))
+        found.append(_sum_counter(f"{place}:sum:{limit.argument}", limit, over))
+    return found
+
+
+def _moving_counters(place: str, limits: ClauseLimits | GrantLimits | SharedLimit, over: str) -> list[Counter]:
+    """Rates and limits on different resources. A rate keeps its count when a new version of the grant changes it."""
+    found = []
+    for rate in limits.rate:
+        count, _, unit = str(rate).partition("/")
+        label = f"{_calls(int(count))} a{'n' if unit == 'hour' else ''} {unit}{over}"
+        found.append(Counter(f"{place}rate:{unit}", Decimal(rate.count), None, label, rate.seconds))
+    for index, distinct in enumerate(limits.distinct):
+        label = f"{distinct.describe()}{over}"
+        found.append(
+            Counter(f"{place}distinct:{index}", Decimal(distinct.max), None, label, patterns=distinct.patterns())
+        )
     return found
 
 
@@ -314,17 +359,22 @@ def _shared_counters(terms: GrantTerms) -> Mapping[str, tuple[Counter, ...]]:
     limits = terms.limits
     everywhere: list[Counter] = []
     if limits.calls is not None:
-        everywhere.append(Counter(f"{terms.id}/calls", Decimal(limits.calls), None, f"{limits.calls} calls in all"))
+        everywhere.append(Counter(f"{terms.id}/calls", Decimal(limits.calls), None, f"{_calls(limits.calls)} in all"))
+    everywhere += _moving_counters(f"{terms.id}/", limits, " in all")
     found: dict[str, list[Counter]] = {tool: list(everywhere) for tool in terms.tools}
     for index, shared in enumerate(limits.shared):
         over = " and ".join(shared.tools)
-        made: list[Any] = []
+        place = f"{terms.id}/shared:{index}"
+        made: list[Counter] = []
         if shared.calls is not None:
-            made.append(
-                Counter(f"{terms.id}/shared:{index}", Decimal(shared.calls), None, f"{shared.calls} calls of {over}")
-            )
+            made.append(Counter(place, Decimal(shared.calls), None, f"{_calls(shared.calls)} of {over}"))
+        made += _moving_counters(f"{place}:", shared, f" of {over}")
         for limit in shared.sum:
-            made.append(_sum_counter(f"{terms.id}/shared:{index}:sum:{limit.argument}", limit, over))
+            made.append(_sum_counter(f"{place}:sum:{limit.argument}", limit, over))
         for tool in shared.tools:
             found[tool] += made
     return {tool: tuple(counters) for tool, counters in found.items()}
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"

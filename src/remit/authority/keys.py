@@ -22,15 +22,19 @@ def tool_key(text: str) -> str:
         server, tool = "local", text
     if not _SERVER.match(server):
         raise GrantError(
-            f"{text!r} is not a tool key: the server name {server!r} has characters outside a-z 0-9 _ -; "
+            f"{_shown(text)} is not a tool key: the server name {_shown(server)} has characters outside a-z 0-9 _ -; "
             "expected server.tool, such as crm.read_ticket"
         )
     if not _TOOL.match(tool):
         raise GrantError(
-            f"{text!r} is not a tool key: got the tool name {tool!r}, expected 1 to 200 printable ASCII characters "
-            "without space or *, such as crm.read_ticket"
+            f"{_shown(text)} is not a tool key: got the tool name {_shown(tool)}, expected 1 to 200 printable ASCII "
+            "characters without space or *, such as crm.read_ticket"
         )
     return f"{server}.{tool}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def grant_tool_key(text: str) -> str:

@@ -133,9 +133,7 @@ class Picker:
             return False
         return _holds(self.arguments, call.arguments)
 
-    def _of(
-        self, call: EarlierCall, earlier: Sequence[EarlierCall], budget: _Budget
-    ) -> tuple[dict[Any, Any], bool]:
+    def _of(self, call: EarlierCall, earlier: Sequence[EarlierCall], budget: _Budget) -> tuple[dict[Any, Any], bool]:
         """(values of one result by key, whether any was left out as the caller's own)."""
         result = call.result()
         if result is None:
@@ -298,7 +296,7 @@ def unwrapped_content(content: Any) -> Any:
 
 def parsed(root: Any) -> Any:
     """A result that is the text of a JSON list or mapping, as that. Where a name stands twice, it is text."""
-    if not isinstance(root, str) or not root.lstrip()[:1] in ("{", "["):
+    if not isinstance(root, str) or root.lstrip()[:1] not in ("{", "["):
         return root
     try:
         return json.loads(root, object_pairs_hook=_once, parse_constant=_no_constant)

@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select
 
-from remit.errors import EvidenceUnavailable, VerificationError
+from remit.errors import EvidenceUnavailable, UsageError, VerificationError
 from remit.ledger import files
 from remit.ledger.forks import abandon
 from remit.ledger.guard import FileGuard
 from remit.ledger.merkle import Frontier
 from remit.ledger.notes import Signer, checkpoint_body
-from remit.ledger.pending import Key, Pending
+from remit.ledger.pending import Changed, Key, Pending
 from remit.store.engine import writing_engine
-from remit.store.shapes import Row, shape_of
+from remit.store.shapes import Row, Shape, shape_of
 
 MAX_CACHED_ROWS = 20_000
 """Read-model rows that are kept between batches."""
@@ -74,7 +74,6 @@ class Batch:
         self._cache: dict[Key, Row | None] = {}
         self._artefacts: set[str] = set()
         self._pending = Pending()
-        self._wrote = False
         self.newest: datetime | None = None
         self.committed = self._signed = Head(0, self._frontier.root())
         self.cursor: sqlite3.Cursor
@@ -94,6 +93,9 @@ class Batch:
         except EvidenceUnavailable as error:
             self.rollback()
             raise BatchFailed(error) from error
+        except UsageError as error:  # the lock file belongs to somebody else, or its folder is read-only
+            self.rollback()
+            raise BatchFailed(EvidenceUnavailable(f"{error}. Nothing was recorded, so nothing may run.")) from error
         except (VerificationError, TypeError, ValueError) as error:
             self.rollback()
             raise BatchFailed(EvidenceUnavailable(f"the head that is stored is damaged ({error}); {_LOOK}")) from error
@@ -201,7 +203,8 @@ class Batch:
             if len(self._cache) > MAX_CACHED_ROWS:
                 self._cache.clear()
             for key, changed in pending.rows.items():
-                self._cache[key] = changed.row
+                if changed.known:
+                    self._cache[key] = changed.row
         self.committed = self._signed
         self._pending = Pending()
 
@@ -215,6 +218,7 @@ class Batch:
                 self.cursor.execute("ROLLBACK")
         if wrote or driver is None:
             self._version = None
+            self._artefacts.clear()
         self._unlock()
 
     def _unlock(self) -> None:
@@ -242,21 +246,37 @@ class Batch:
         place = (table, key)
         changed = self._pending.rows.get(place)
         if changed is not None:
-            return changed.row
+            return self.look(changed, key)
         if place in self._cache:
             return self._cache[place]
-        shape = shape_of(table)
-        stored = self.cursor.execute(shape.load, (key,)).fetchone()
-        found = None if stored is None else shape.loaded(stored)
-        self._cache[place] = found
+        found = self._cache[place] = self._stored(shape_of(table), key)
         return found
+
+    def _stored(self, shape: Shape, key: str) -> Row | None:
+        stored = self.cursor.execute(shape.load, (key,)).fetchone()
+        return None if stored is None else shape.loaded(stored)
+
+    def knows(self, place: Key) -> bool:
+        """Whether it is known, without asking the database, what a row holds or that there is none."""
+        return place in self._pending.rows or place in self._cache
+
+    def look(self, changed: Changed, key: str) -> Row:
+        """The whole row of one that was put without looking. Not to be changed."""
+        if not changed.known:
+            stored = self._stored(changed.shape, key)
+            changed.known, changed.fresh = True, stored is None
+            if stored is not None:
+                changed.row = stored | {name: changed.row[name] for name in changed.given}
+        return changed.row
 
     def has_artefact(self, digest: str) -> bool:
         """Whether content is in the ledger or in this batch."""
         if digest in self._artefacts or digest in self._pending.artefacts:
             return True
-        found = self.cursor.execute("SELECT 1 FROM artefact WHERE digest = ?", (digest,)).fetchone()
-        return found is not None
+        if self.cursor.execute("SELECT 1 FROM artefact WHERE digest = ?", (digest,)).fetchone() is None:
+            return False
+        self._artefacts.add(digest)
+        return True
 
     def leaf(self, record_id: str) -> tuple[int, bytes] | None:
         """Index and bytes of a record of the ledger or of this batch."""
@@ -274,11 +294,14 @@ class Batch:
 
     def flush(self) -> None:
         """Write out what jobs before this moment have written. Raises `BatchFailed`: it concerns all of them."""
-        if self._pending.empty:
-            return
+        if not self._pending.empty:
+            self.write_out(self._pending)
+
+    def write_out(self, pending: Pending) -> None:
+        """Write out a batch's or a job's rows. Raises `BatchFailed`."""
         self._require_transaction()
         try:
-            self._pending.flush(self.cursor)
+            pending.flush(self.cursor)
         except sqlite3.Error as error:
             raise self._batch_failed(error) from error
 
@@ -293,6 +316,7 @@ class Batch:
     def back_to_save(self) -> None:
         """The job failed."""
         self._require_transaction()
+        self._artefacts.clear()
         self.cursor.execute("ROLLBACK TO job")
         self.cursor.execute("RELEASE job")
 

@@ -8,10 +8,13 @@ abandoned in the child: never used, never closed, because closing it there could
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
 from typing import Any, Protocol
+
+logger = logging.getLogger("remit.ledger")
 
 _abandoned: list[Any] = []
 
@@ -51,8 +54,11 @@ def abandon(connection: object) -> None:
 def _before() -> None:
     _lock.acquire()
     for forkable in list(_live):
-        forkable.before_fork()
         _paused.append(forkable)
+        try:
+            forkable.before_fork()
+        except Exception:  # the fork happens either way, and the others have to be closed, too
+            logger.exception("a ledger could not be closed before this process forks")
 
 
 def _after_in_parent() -> None:

@@ -93,7 +93,8 @@ class Item:
     def wait(self, why_queued: Callable[[], str]) -> Any:
         """The job's result. Raises what it raised, or `EvidenceUnavailable` when its time has passed."""
         try:
-            answered = self._done.acquire(timeout=max(0.0, self.expires - time.monotonic()))
+            patience = min(max(0.0, self.expires - time.monotonic()), threading.TIMEOUT_MAX)
+            answered = self._done.acquire(timeout=patience)
         except BaseException:
             self.give_up(why_queued)  # the thread was interrupted: nobody will hear the answer
             raise

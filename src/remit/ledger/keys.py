@@ -13,7 +13,6 @@ Files are 0600 and appear whole. `pin.json` is written last: its presence says t
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import uuid
@@ -28,6 +27,7 @@ from remit.errors import UsageError, VerificationError
 from remit.ledger import files
 from remit.ledger.merkle import EMPTY_ROOT
 from remit.ledger.notes import Signer, Verifier, require_name
+from remit.ledger.payload import keyed_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,11 @@ class Home:
         """HMAC-SHA-256 under the index key over length-prefixed parts, in hex."""
         if self._index_key is None:
             self._index_key = self._secret(self.path / "index.key")
-        message = b"".join(
-            b"%d:%b" % (len(raw), raw) for raw in (part.encode() if isinstance(part, str) else part for part in parts)
-        )
-        return hmac.digest(self._index_key, message, "sha256").hex()
+        message = b""
+        for part in parts:
+            raw = part.encode() if isinstance(part, str) else part
+            message += b"%d:%b" % (len(raw), raw)
+        return keyed_hash(self._index_key, message).hex()
 
     def _secret(self, path: Path) -> bytes:
         try:
@@ -170,6 +171,7 @@ class Home:
         """Remember a later head. An earlier one, or a home that cannot be written, changes nothing."""
         if size <= self.pin().size or not os.access(self.path, os.W_OK):
             return
+        files.make_folder(self.locks)
         with files.locked(self.locks / "pin.lock"):
             pin = self.pin()
             if size > pin.size:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from remit.errors import RemitError, UsageError
 from remit.ids import new_id
@@ -24,7 +24,7 @@ from remit.ledger.records import RECORD_TYPES, Draft, require_id
 from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
 from remit.ledger.writer import Writer
-from remit.store.engine import database_path, reading_engine, writing_engine
+from remit.store.engine import database_path, writing_engine
 from remit.store.migrate import REVISION, revision_of, upgrade
 from remit.store.tables import WriterRow
 
@@ -95,6 +95,8 @@ class Ledger:
             raise UsageError(f"no ledger at {database}; `remit init` makes one")
         pin = place.pin()
         check_pin(database, pin)
+        if writer:
+            files.make_folder(place.locks)
         _require_schema(database, place, migrate=writer)
         return Ledger(database, place, pin, writer=writer, clock=clock)
 
@@ -228,7 +230,8 @@ class Ledger:
     def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Verified:
         """Recompute everything, with the pinned key as the only trust root. Raises `VerificationError`."""
         self._pin = self._home.pin()
-        found = verify(self._database, self._pin, self._sealer, progress)
+        with self._reader.reading():
+            found = verify(self._database, self._pin, self._sealer, progress)
         self._home.advance_pin(found.size, found.root)
         return found
 
@@ -237,10 +240,10 @@ class Ledger:
     def close(self) -> None:
         """Commit what is queued, record that the recorder stopped, remember the head outside the database."""
         _open_ledgers.discard(self)
+        self._reader.close()  # first, so that the writer's connection is the last one and puts everything in one file
         if self._writer is not None:
             self._writer.close()
             self._home.advance_pin(*self._writer.head)
-        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -257,15 +260,15 @@ class Ledger:
 
     def before_fork(self) -> None:
         """Close the database before the process forks."""
+        self._reader.before_fork()
         if self._writer is not None:
             self._writer.before_fork()
-        self._reader.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._reader.after_fork_in_parent()
         if self._writer is not None:
             self._writer.after_fork_in_parent()
+        self._reader.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """Become a new writer."""
@@ -299,14 +302,14 @@ def _home(url: str, home: Path | None) -> Home:
 def _require_no_records(database: Path) -> None:
     if not database.exists():
         return
-    with reading_engine(database).connect() as connection:
+    with _looking(database) as connection:
         if revision_of(connection) and connection.execute(text("SELECT count(*) FROM record")).scalar():
             raise UsageError(f"{database} holds records of a ledger whose pin is missing; restore its home instead")
 
 
 def _require_schema(database: Path, home: Home, *, migrate: bool) -> None:
     """Migrate a database that an earlier version wrote; refuse one that a later version did."""
-    with reading_engine(database).connect() as connection:
+    with _looking(database) as connection:
         found = revision_of(connection)
     if found == REVISION:
         return
@@ -315,6 +318,16 @@ def _require_schema(database: Path, home: Home, *, migrate: bool) -> None:
     if not migrate:
         raise UsageError(f"{database} is at schema {found}, older than {REVISION}: open it once for writing")
     _migrate(database, home, create=False)
+
+
+@contextlib.contextmanager
+def _looking(database: Path) -> Iterator[Connection]:
+    reader = Reader(database, None)
+    try:
+        with reader.connection() as connection:
+            yield connection
+    finally:
+        reader.close()
 
 
 def _migrate(database: Path, home: Home, *, create: bool) -> None:

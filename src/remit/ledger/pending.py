@@ -16,15 +16,27 @@ Key = tuple[str, str]
 
 
 class Changed:
-    """A row of a read model as it is now, and what of it is not stored yet."""
+    """A row of a read model as it is now, and what of it is not stored yet.
 
-    __slots__ = ("columns", "fresh", "row", "shape")
+    `fresh`: there is none in the database. Not `known`: nobody has looked; only the `given` columns are sure.
+    """
 
-    def __init__(self, shape: Shape, row: Row, fresh: bool) -> None:
+    __slots__ = ("columns", "fresh", "given", "known", "row", "shape")
+
+    def __init__(self, shape: Shape, row: Row, *, fresh: bool, known: bool) -> None:
         self.shape = shape
         self.row = row
         self.fresh = fresh
+        self.known = known
         self.columns: set[str] = set()
+        self.given: set[str] = set()
+
+    def set(self, values: Row) -> None:
+        """Change columns."""
+        self.row.update(values)
+        self.columns.update(values)
+        if not self.known:
+            self.given.update(values)
 
 
 class Pending:
@@ -89,18 +101,14 @@ class Pending:
         self.records, self.payloads, self.artefacts, self.erased = [], [], {}, []
 
     def _flush_rows(self, cursor: sqlite3.Cursor) -> None:
-        inserts: dict[Shape, list[tuple[Any, ...]]] = {}
-        updates: dict[tuple[Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
-        for (_, key), changed in self.rows.items():
-            shape = changed.shape
-            if changed.fresh:
-                inserts.setdefault(shape, []).append(shape.stored(changed.row, shape.columns))
-            elif changed.columns:
-                names = tuple(sorted(changed.columns))
-                updates.setdefault((shape, names), []).append((*shape.stored(changed.row, names), key))
-            changed.fresh, changed.columns = False, set()
-        # Updates first: one may give up the unique value that an insert takes.
-        for (shape, names), rows in updates.items():
-            cursor.executemany(shape.update(names), rows)
-        for shape, rows in inserts.items():
-            insert_all(cursor.execute, shape, rows)
+        groups: dict[tuple[int, Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        for changed in self.rows.values():
+            if changed.columns:
+                shape = changed.shape
+                changing = () if changed.known and changed.fresh else tuple(sorted(changed.columns))
+                # Rows that are there come first: one may give up the unique value that a new one takes.
+                order = 2 if not changing else 0 if changed.known else 1
+                groups.setdefault((order, shape, changing), []).append(shape.stored(changed.row))
+                changed.fresh, changed.columns = False, set()
+        for (_, shape, changing), rows in sorted(groups.items(), key=lambda group: group[0][0]):
+            insert_all(cursor.execute, shape, rows, changing)

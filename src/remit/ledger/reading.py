@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import UsageError, VerificationError
 from remit.ledger.payload import Sealer
-from remit.store.engine import reading_engine
+from remit.ledger.records import parse_leaf
+from remit.store.engine import at_rest, reading_engine
 from remit.store.tables import Base
 
 _TABLES: Final = Base.metadata.tables
@@ -45,9 +45,9 @@ class Record:
 
     @property
     def leaf(self) -> Mapping[str, Any]:
-        """The whole leaf, parsed."""
+        """The whole leaf, parsed. Raises `VerificationError` when it has not the shape of its type."""
         if self._parsed is None:
-            self._parsed = orjson.loads(self.body)
+            self._parsed = parse_leaf(self.body, self.index)
         return self._parsed
 
     @property
@@ -120,25 +120,44 @@ class Reader:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for the block. Raises `VerificationError` when what is stored cannot be read."""
+        with self.reading():
+            with self._lock:
+                found = self._idle.pop() if self._idle else None
+            try:
+                if found is None:
+                    found = self._engine.connect()
+                yield found
+            except (SQLAlchemyError, UnicodeDecodeError) as error:
+                if found is not None:
+                    found.close()
+                    found = None
+                raise VerificationError(
+                    f"the ledger at {self._database} cannot be read: {_first_line(error)}"
+                ) from error
+            finally:
+                if found is not None:
+                    self._keep(found)
+
+    def _keep(self, connection: Connection) -> None:
+        """For the next reader; not when the file was read as one that nobody changes, which is true of now only."""
+        if at_rest(self._database):
+            connection.close()
+            return
+        with self._lock:
+            self._idle.append(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """For the block, a fork of this process waits: a connection is open."""
         with self._changed:
             while self._paused:
                 self._changed.wait()
-            found = self._idle.pop() if self._idle else None
             self._active += 1
         try:
-            if found is None:
-                found = self._engine.connect()
-            yield found
-        except SQLAlchemyError as error:
-            if found is not None:
-                found.close()
-                found = None
-            raise VerificationError(f"the ledger at {self._database} cannot be read: {_first_line(error)}") from error
+            yield
         finally:
             with self._changed:
                 self._active -= 1
-                if found is not None:
-                    self._idle.append(found)
                 self._changed.notify_all()
 
     def close(self) -> None:

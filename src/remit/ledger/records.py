@@ -22,9 +22,6 @@ from remit.ledger.canonical import canonical
 MAX_LEAF: Final = 65_535
 """Bytes of a leaf: tlog-tiles writes its length as an unsigned 16-bit number."""
 
-FORMAT: Final = 1
-"""The version of the leaf's own shape (`v`)."""
-
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 
 

@@ -40,7 +40,7 @@ class Txn:
     When the job raises, nothing of it remains, and its neighbours in the batch commit.
     """
 
-    __slots__ = ("_batch", "_chain", "_fresh_artefacts", "_own", "_saved", "_time", "now", "writer")
+    __slots__ = ("_batch", "_chain", "_fresh_artefacts", "_own", "_saved", "_time", "_unsaid", "now", "writer")
 
     def __init__(self, batch: Batch, chain: Chain, now: datetime, time: str) -> None:
         self.now = now
@@ -50,6 +50,7 @@ class Txn:
         self._time = time
         self._own = Pending()
         self._fresh_artefacts: list[str] = []
+        self._unsaid: set[str] = set()
         self._saved = False
 
     # -- evidence
@@ -94,6 +95,8 @@ class Txn:
         if draft.ciphertext is not None and draft.wrapped_key is not None:
             own.payloads.append((draft.id, draft.ciphertext, draft.wrapped_key))
             own.size += len(draft.ciphertext)
+        if draft.type == "evidence.erased":
+            self._unsaid.difference_update(draft.data["records"])
         chain.advance(leaf, self.now, session, sseq)
         return Appended(index, draft.id, self._time)
 
@@ -127,9 +130,10 @@ class Txn:
     def erase(self, record_ids: Sequence[str]) -> None:
         """Destroy the keys and ciphertexts of these records.
 
-        The job has to append `evidence.erased` with `records` naming them, or the ledger no longer verifies.
+        The job has to append `evidence.erased` with `records` naming them afterwards, or it fails (`UsageError`).
         """
         self._own.erased.extend(record_ids)
+        self._unsaid.update(record_ids)
 
     def bury(self, writer: str) -> bool:
         """Note that a dead writer has been dealt with; False when somebody else did so before."""
@@ -148,7 +152,7 @@ class Txn:
     def get(self, table: str, key: str) -> Row | None:
         """A row by its key, as this transaction sees it; None when there is none. Changing the dict changes nothing."""
         changed = self._own.rows.get((table, key))
-        row = changed.row if changed is not None else self._batch.row(table, key)
+        row = self._batch.look(changed, key) if changed is not None else self._batch.row(table, key)
         return dict(row) if row is not None else None
 
     def put(self, table: str, key: str, /, **values: Any) -> None:
@@ -157,13 +161,12 @@ class Txn:
         changed = self._own.rows.get(place)
         if changed is None:
             shape = shape_of(table)
-            found = self._batch.row(table, key)
+            known = self._batch.knows(place) or not shape.whole(values)
+            found = self._batch.row(table, key) if known else None
             row = {**shape.blank, shape.key: key} if found is None else dict(found)
-            changed = Changed(shape, row, found is None)
-            self._own.rows[place] = changed
+            changed = self._own.rows[place] = Changed(shape, row, fresh=found is None, known=known)
         changed.shape.check(values)
-        changed.row.update(changed.shape.normal(values))
-        changed.columns.update(values)
+        changed.set(changed.shape.normal(values))
 
     def rows(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query that sees what this transaction has written. Slow: it writes everything out first."""
@@ -172,15 +175,17 @@ class Txn:
             if not self._saved:
                 self._batch.save()
                 self._saved = True
-            self._own.flush(self._batch.cursor)
+            self._batch.write_out(self._own)
         return self._batch.query(select)
 
     # -- the end, called by the batch
 
     def finish(self) -> Pending:
-        """What is left to write. Raises `UsageError` for an artefact that no record covers."""
+        """What is left to write. Raises `UsageError` for an artefact or an erasure that no record covers."""
         if self._fresh_artefacts:
             raise UsageError("a job stored an artefact and appended no record after it, so the log would not cover it")
+        if self._unsaid:
+            raise UsageError("a job erased text and appended no evidence.erased after it that names the records")
         if self._saved:
             self._batch.release()
         return self._own

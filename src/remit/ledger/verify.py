@@ -162,7 +162,7 @@ def _snapshot(database: Path) -> Iterator[sqlite3.Cursor]:
                     yield cursor
                 finally:
                     cursor.execute("ROLLBACK")
-    except (sqlite3.Error, SQLAlchemyError, OverflowError) as error:
+    except (sqlite3.Error, SQLAlchemyError, OverflowError, UnicodeDecodeError) as error:
         cause = getattr(error, "orig", None) or error
         raise VerificationError(f"the ledger at {database} cannot be read as one: {cause}") from error
 

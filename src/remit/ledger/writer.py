@@ -279,7 +279,10 @@ class Writer:
         try:
             stop.wait(self._why_queued)
         except EvidenceUnavailable as error:
-            logger.warning("the end of writer %s could not be recorded; others will find it dead: %s", self.id, error)
+            if self._chain is not None:
+                logger.warning(
+                    "the end of writer %s could not be recorded; others will find it dead: %s", self.id, error
+                )
         thread.join(CLOSE_PATIENCE)
         self._deadlines.stop()
         if not thread.is_alive():

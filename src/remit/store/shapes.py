@@ -5,12 +5,12 @@ The writer runs these statements on the driver's own cursor: per row, SQLAlchemy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import JSON, Boolean, Table, bindparam, insert, select, update
+from sqlalchemy import JSON, Boolean, Table, bindparam, insert, select
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
@@ -19,8 +19,8 @@ from remit.store.tables import Base
 
 Row = dict[str, Any]
 
-CHUNKS: Final = (64, 16, 4, 1)
-"""Rows per INSERT. Each statement gives the interpreter lock up and takes it back, so many rows go in one."""
+MAX_ROWS: Final = 64
+"""Rows of one INSERT. Each statement gives the interpreter lock up and has to wait for it again, so few are better."""
 
 
 def text_time(moment: datetime) -> str:
@@ -40,17 +40,21 @@ class Shape:
         (self.key,) = (column.name for column in table.primary_key.columns)
         self.blank: Row = dict.fromkeys(self.columns)
         self._known = frozenset(self.columns)
+        self._required = frozenset(c.name for c in table.columns if not c.nullable and not c.primary_key)
         self._json = frozenset(c.name for c in table.columns if isinstance(c.type, JSON))
         self._bool = frozenset(c.name for c in table.columns if isinstance(c.type, Boolean))
         self.load = _compiled(select(table).where(table.c[self.key] == bindparam("wanted")))
-        self._updates: dict[tuple[str, ...], str] = {}
-        self._inserts: dict[int, str] = {}
+        self._inserts: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raises `UsageError` when a value has no column, or would overwrite the key."""
         if not self._known >= values.keys() or self.key in values:
             odd = sorted((values.keys() - self._known) | (values.keys() & {self.key}))
             raise UsageError(f"table {self.name} has no column {', '.join(odd)} to put a value into")
+
+    def whole(self, values: Mapping[str, Any]) -> bool:
+        """Whether these values are enough for a row of their own."""
+        return values.keys() >= self._required
 
     def loaded(self, stored: Sequence[Any]) -> Row:
         """A row as it was put."""
@@ -69,44 +73,35 @@ class Shape:
                 values[name] = text_time(value)
         return values
 
-    def stored(self, row: Row, names: Iterable[str]) -> tuple[Any, ...]:
-        """Parameters for some columns of a row."""
+    def stored(self, row: Row) -> tuple[Any, ...]:
+        """The parameters that insert a row, in the order of the columns."""
         if not self._json:
-            return tuple([row[name] for name in names])
-        return tuple([orjson.dumps(row[name]).decode() if name in self._json else row[name] for name in names])
+            return tuple([row[name] for name in self.columns])
+        return tuple([orjson.dumps(row[name]).decode() if name in self._json else row[name] for name in self.columns])
 
-    def insert(self, rows: int) -> str:
-        """INSERT for so many rows at once."""
-        found = self._inserts.get(rows)
+    def insert(self, rows: int, changing: tuple[str, ...] = ()) -> str:
+        """INSERT for so many rows at once, which changes the columns `changing` of rows that are there already."""
+        found = self._inserts.get((rows, changing))
         if found is None:
-            single = _compiled(insert(self.table))
-            head, _, places = single.partition(" VALUES ")
-            found = self._inserts[rows] = f"{head} VALUES {', '.join([places] * rows)}"
-        return found
-
-    def update(self, names: tuple[str, ...]) -> str:
-        """UPDATE of these columns of one row, whose key is the last parameter."""
-        found = self._updates.get(names)
-        if found is None:
-            values: list[tuple[str, Any]] = [
-                (name, bindparam(f"new_{name}")) for name in names
-            ]  # in this order, not in the table's
-            statement = update(self.table).where(self.table.c[self.key] == bindparam("wanted")).ordered_values(*values)
-            found = self._updates[names] = _compiled(statement)
+            head, _, places = _compiled(insert(self.table)).partition(" VALUES ")
+            found = f"{head} VALUES {', '.join([places] * rows)}"
+            if changing:
+                columns = ", ".join(f'"{name}" = excluded."{name}"' for name in changing)
+                found += f' ON CONFLICT ("{self.key}") DO UPDATE SET {columns}'
+            self._inserts[rows, changing] = found
         return found
 
 
-def insert_all(execute: Callable[[str, Sequence[Any]], Any], shape: Shape, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, as few statements as the sizes in `CHUNKS` make of them."""
-    at, left = 0, len(rows)
-    for size in CHUNKS:
-        while left >= size:
-            if size == 1:
-                execute(shape.insert(1), rows[at])
-            else:
-                execute(shape.insert(size), [value for row in rows[at : at + size] for value in row])
-            at += size
-            left -= size
+def insert_all(
+    execute: Callable[[str, Sequence[Any]], Any],
+    shape: Shape,
+    rows: Sequence[Sequence[Any]],
+    changing: tuple[str, ...] = (),
+) -> None:
+    """Insert rows, in as few statements as `MAX_ROWS` allows. `changing`: see `Shape.insert`."""
+    for at in range(0, len(rows), MAX_ROWS):
+        part = rows[at : at + MAX_ROWS]
+        execute(shape.insert(len(part), changing), [value for row in part for value in row])
 
 
 _DIALECT: Final = SQLiteDialect_pysqlite(paramstyle="qmark")

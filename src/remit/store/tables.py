@@ -11,6 +11,9 @@ from sqlalchemy import JSON, Column, MetaData, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+ONE_TREE: Final = {"sqlite_with_rowid": False}
+"""For tables with text keys: rows lie in the tree of the key, so that a commit writes one page of them and not two."""
+
 
 class Base(SQLModel, registry=registry()):
     """Remit's own metadata, apart from any that the embedding program declares with SQLModel."""
@@ -60,6 +63,7 @@ class ArtefactRow(Base, table=True):
     """Content that records refer to by digest: grants, catalogues, tool definitions."""
 
     __tablename__ = "artefact"
+    __table_args__ = (ONE_TREE,)
 
     digest: str = Field(primary_key=True)
     media_type: str
@@ -70,7 +74,7 @@ class PayloadRow(Base, table=True):
     """What a record only commits to, encrypted. Erasing empties both columns; nothing else changes."""
 
     __tablename__ = "payload"
-    __table_args__ = ({"sqlite_with_rowid": False},)  # one tree of pages to write a commit, not two
+    __table_args__ = (ONE_TREE,)
 
     record_id: str = Field(primary_key=True)
     ciphertext: bytes | None = None
@@ -94,6 +98,7 @@ class WriterRow(Base, table=True):
     """A process that appended: `state` is running, stopped (it said so) or buried (found dead, and recorded)."""
 
     __tablename__ = "writer"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     state: str
@@ -117,6 +122,7 @@ class GrantRow(Base, table=True):
     """
 
     __tablename__ = "grants"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     version: int
@@ -162,6 +168,7 @@ class BindingRow(Base, table=True):
     """A value of the context that a grant was issued for; id `name\\x1fvalue\\x1fgrant`."""
 
     __tablename__ = "bindings"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     name: str
@@ -173,6 +180,7 @@ class SessionRow(Base, table=True):
     """A session: open, suspended or closed."""
 
     __tablename__ = "sessions"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     grant_id: str | None = Field(default=None, index=True)
@@ -200,6 +208,7 @@ class CallRow(Base, table=True):
     """
 
     __tablename__ = "calls"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     session_id: str | None = Field(default=None, index=True)
@@ -225,6 +234,7 @@ class CounterRow(Base, table=True):
     """What has been spent of a limit: an exact decimal, as text."""
 
     __tablename__ = "counters"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     value: str
@@ -234,6 +244,7 @@ class ApprovalRow(Base, table=True):
     """A question to a person: requested, approved, refused, used or lapsed."""
 
     __tablename__ = "approvals"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     call_id: str
@@ -254,6 +265,7 @@ class PersonRow(Base, table=True):
     """A person's enrolled key; id `user:bob@acme.com`."""
 
     __tablename__ = "people"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     key: str
@@ -265,6 +277,7 @@ class ToolRow(Base, table=True):
     """The definition of a tool that is pinned; key `server.tool`."""
 
     __tablename__ = "tools"
+    __table_args__ = (ONE_TREE,)
 
     key: str = Field(primary_key=True)
     digest: str
@@ -288,6 +301,7 @@ class TouchRow(Base, table=True):
     """Which call touched a resource, found by the keyed hash of its URI."""
 
     __tablename__ = "touches"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     touch: str = Field(index=True)
@@ -299,6 +313,7 @@ class VerdictRow(Base, table=True):
     """What a reviewer decided; id is the record's."""
 
     __tablename__ = "verdicts"
+    __table_args__ = (ONE_TREE,)
 
     id: str = Field(primary_key=True)
     session_id: str = Field(index=True)
@@ -315,6 +330,7 @@ class SettingRow(Base, table=True):
     """The configuration that was last recorded, so that only changes are."""
 
     __tablename__ = "settings"
+    __table_args__ = (ONE_TREE,)
 
     key: str = Field(primary_key=True)
     value: Any = Field(default=None, sa_column=Column(JSON, nullable=False))

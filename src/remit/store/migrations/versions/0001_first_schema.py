@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(), nullable=True),
         sa.Column("authenticated", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_approvals_session_id"), "approvals", ["session_id"], unique=False)
     op.create_table(
@@ -38,6 +39,7 @@ def upgrade() -> None:
         sa.Column("media_type", sa.String(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "bindings",
@@ -46,6 +48,7 @@ def upgrade() -> None:
         sa.Column("value", sa.String(), nullable=False),
         sa.Column("grant_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "calls",
@@ -68,6 +71,7 @@ def upgrade() -> None:
         sa.Column("run_by", sa.String(), nullable=True),
         sa.Column("kept", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_calls_session_id"), "calls", ["session_id"], unique=False)
     op.create_table(
@@ -81,6 +85,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("value", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "grants",
@@ -107,6 +112,7 @@ def upgrade() -> None:
         sa.Column("amenders", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("issue_key"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_grants_template"), "grants", ["template"], unique=False)
     op.create_table(
@@ -137,6 +143,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("record_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "record",
@@ -188,6 +195,7 @@ def upgrade() -> None:
         sa.Column("identity", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("session_key"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_sessions_grant_id"), "sessions", ["grant_id"], unique=False)
     op.create_table(
@@ -195,6 +203,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "tokens",
@@ -212,6 +221,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("record_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "touches",
@@ -220,6 +230,7 @@ def upgrade() -> None:
         sa.Column("call_id", sa.String(), nullable=False),
         sa.Column("record_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_touches_touch"), "touches", ["touch"], unique=False)
     op.create_table(
@@ -234,6 +245,7 @@ def upgrade() -> None:
         sa.Column("superseded", sa.String(), nullable=True),
         sa.Column("time", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_verdicts_session_id"), "verdicts", ["session_id"], unique=False)
     op.create_table(
@@ -248,6 +260,7 @@ def upgrade() -> None:
         sa.Column("started", sa.String(), nullable=False),
         sa.Column("stopped", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
 
     for table in INSERT_ONLY:
