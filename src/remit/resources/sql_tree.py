@@ -63,14 +63,14 @@ class TreeReader:
                 self._add("admin")  # CASCADE empties tables that nobody named
             self._mark(tree.expressions, ("write",))
         elif isinstance(tree, exp.Comment):
-            if tree.args.get("kind") not in ("TABLE", "VIEW"):
+            if _kind(tree) not in ("TABLE", "VIEW"):
                 raise NotCanonical("only a COMMENT ON TABLE or VIEW is understood")
             self._mark([tree.this], ("ddl",))
         elif not isinstance(tree, exp.Query | exp.Values | exp.DML):
             raise NotCanonical(f"the statement {type(tree).__name__} is not understood")
 
     def _create(self, tree: exp.Create) -> None:
-        kind, target, body = tree.args.get("kind"), tree.this, tree.args.get("expression")
+        kind, target, body = _kind(tree), tree.this, tree.args.get("expression")
         if kind in _WHOLE and isinstance(target, exp.Table):
             self._mark([target], ())
             self._add("admin")
@@ -92,7 +92,7 @@ class TreeReader:
                 self._mark([each.this], ("ddl",))
 
     def _drop(self, tree: exp.Drop) -> None:
-        kind = tree.args.get("kind")
+        kind = _kind(tree)
         tables = tree.args.get("tables") or []
         if kind in _WHOLE:
             self._mark(tables, ())
@@ -108,8 +108,8 @@ class TreeReader:
             self._mark([on.this], ("ddl",))
 
     def _alter(self, tree: exp.Alter) -> None:
-        if tree.args.get("kind") not in ("TABLE", "VIEW", "INDEX"):
-            raise NotCanonical(f"ALTER {tree.args.get('kind')} is not understood")
+        if _kind(tree) not in ("TABLE", "VIEW", "INDEX"):
+            raise NotCanonical(f"ALTER {_kind(tree)} is not understood")
         self._mark([tree.this], ("ddl",))
         for action in tree.args.get("actions") or ():
             if isinstance(action, exp.AlterRename):
@@ -287,6 +287,11 @@ class TreeReader:
 
     def _fold_name(self, name: Name) -> str:
         return self.naming.fold(name)
+
+
+def _kind(tree: exp.Expr) -> str:
+    """What a definition is of: `TABLE`, `VIEW`, …"""
+    return str(tree.args.get("kind") or "").upper()
 
 
 def _bare(node: exp.Expr) -> exp.Expr:
