@@ -19,6 +19,7 @@ from gates import Approver, Execute, Verdict
 from hijack import signature
 
 import remit
+from remit.review.replay import reproduce
 
 GRANTS: Final = pathlib.Path(__file__).resolve().parent / "grants"
 CATALOGUE: Final = GRANTS.parent / "catalogue.yaml"
@@ -119,8 +120,11 @@ class RemitGate:
         return RemitRun(self._app, suite, task, approver, self._verdicts)
 
     def finish(self) -> dict[str, Any]:
-        """Verifies the ledger, and that it holds one record for every verdict; says how many."""
+        """Verifies the ledger, takes every decision again from its record, and checks that it holds one record for every verdict; says how many."""
         size = self._app.verify().size
+        again = reproduce(self._app)
+        if again.same != again.decisions:
+            raise AssertionError(f"{again.decisions - again.same} decisions were not taken again: {again.undecidable}")
         kinds = collections.Counter(record.type for record in self._app.records())
         self._app.close()
         self._folder.cleanup()
@@ -133,4 +137,4 @@ class RemitGate:
         found = {kind: kinds[kind] for kind in expected}
         if found != expected:
             raise AssertionError(f"the ledger holds {found}, the verdicts were {expected}")
-        return {"records verified": size, "sessions": kinds["session.opened"], **found}
+        return {"records verified": size, "decisions reproduced": again.same, "sessions": kinds["session.opened"], **found}

@@ -14,8 +14,9 @@ from remit.cli.options import POLICY_FOLDER, AsJson, Url, opened
 from remit.cli.output import bullets, console, plural, show_json, state, table
 from remit.errors import UsageError
 from remit.review.policy_tests import run_files
+from remit.review.replay import Others, Replayed, Reproduced, compare, replay
 
-app = typer.Typer(no_args_is_help=True, help="Guardrails and tests of policies: check, test.")
+app = typer.Typer(no_args_is_help=True, help="Guardrails and tests of policies: check, test, replay.")
 
 TESTS = (Path("policies/tests"), Path("grants/tests"))
 
@@ -92,6 +93,77 @@ def run_tests(
         show.print(f"{plural(len(found), 'case')}, {len(failed)} failed.")
     if failed:
         raise typer.Exit(NO)
+
+
+@app.command("replay")
+def run_replay(
+    grant: Annotated[
+        Path | None, typer.Option(help="A grant or template to decide by instead.", show_default=False)
+    ] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="A catalogue to read calls by instead.")] = None,
+    policies: Annotated[Path | None, typer.Option(help="Guardrails to decide by instead: a file or folder.")] = None,
+    session_id: Annotated[str | None, typer.Option("--session", help="Only this session.", show_default=False)] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide recorded calls again: first as they were, then under other files, and say what would change.
+
+    Exit 1: a recorded decision is not what its own record gives.
+    """
+    others = Others.load(grant, catalogue, policies)
+    asked = any(option is not None for option in (grant, catalogue, policies))
+    with opened(url) as remit:
+        proved = compare(remit.deployment, session_id)
+        found = replay(remit, others, session_id=session_id) if asked and not proved.different else None
+    if as_json:
+        show_json(_replayed_json(proved, found))
+    else:
+        _show_replayed(proved, found)
+    if proved.different:
+        raise typer.Exit(NO)
+
+
+def _replayed_json(proved: Reproduced, found: Replayed | None) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "decisions": proved.decisions,
+        "reproduced": proved.same,
+        "undecidable": dict(proved.undecidable),
+        "different": [
+            {"record": one.record, "index": one.index, "call": one.call, "sentence": str(one)} for one in proved.different
+        ],
+    }
+    if found is not None:
+        made["under_other_files"] = {
+            "decisions": found.decisions,
+            "unchanged": found.unchanged,
+            "changed": [
+                {**row._asdict(), "example": found.examples[row.old, row.new, row.rule]} for row in found.rows()
+            ],
+            "undecidable": dict(found.undecidable),
+            "resolver_changed": found.resolver_changed,
+        }
+    return made
+
+
+def _show_replayed(proved: Reproduced, found: Replayed | None) -> None:
+    show = console()
+    show.print(f"{plural(proved.decisions, 'decision')}, {proved.same} reproduced from their records.")
+    show.print(bullets([*_counts(proved.undecidable), *map(str, proved.different)]))
+    if found is None:
+        return
+    changed = sum(found.changed.values())
+    show.print(f"Under the other files: {found.unchanged} unchanged, {changed} changed.")
+    if found.changed:
+        rows = [(row.count, row.old, row.new, row.rule, found.examples[row[:3]]) for row in found.rows()]
+        show.print(table(["calls", "from", "to", "by", "such as"], rows))
+    notes = _counts(found.undecidable)
+    if found.resolver_changed:
+        notes.append(f"{plural(found.resolver_changed, 'call')} would touch something else by that catalogue.")
+    show.print(bullets(notes))
+
+
+def _counts(undecidable: Mapping[Any, int]) -> list[str]:
+    return [f"{count} not decided again: {why.replace('_', ' ')}" for why, count in sorted(undecidable.items())]
 
 
 def _given(path: Path) -> dict[str, Mapping[str, Any]]:
