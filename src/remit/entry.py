@@ -14,7 +14,7 @@ from remit import approvals, attribution, labels
 from remit.authority.calls import Decision, Facts
 from remit.authority.decide import settle
 from remit.calls import RESUMABLE, Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
-from remit.counters import spend, without
+from remit.counters import spend, take, taken, without_own
 from remit.errors import DenialCode, GrantError, Remedy
 from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
@@ -54,7 +54,7 @@ def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Pre
     """The decision at this moment, for `explain`: nothing is written. None when the grant was amended meanwhile."""
     if not session.take_up(txn, prepared.chain):
         return None
-    facts = read_facts(txn, session, tool=prepared.tool)
+    facts = read_facts(txn, session, call=prepared.view)
     return settle(session.chain, prepared.matched, facts, deployment.guardrails)
 
 
@@ -93,7 +93,7 @@ class _Attempt:
         except GrantError:
             return self._invalid()
         session.note_call(txn)
-        self.facts = facts = read_facts(txn, session, tool=prepared.tool)
+        self.facts = facts = read_facts(txn, session, call=prepared.view)
         session.around = facts.around
         decision = self._settle(facts)
         if decision.code in STANDING:
@@ -179,11 +179,7 @@ class _Attempt:
         alone = self._settle(replace(facts, counters={}))
         if alone.clause != resumes["clause"]:
             return facts
-        counters = dict(facts.counters)
-        for own in alone.spends:
-            if own.limit in counters:
-                without(counters, own.limit, own.amount)
-        return replace(facts, counters=counters)
+        return replace(facts, counters=without_own(facts.counters, alone.spends))
 
     def _met(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
         state = row["state"]
@@ -284,7 +280,7 @@ class _Attempt:
     def _invalid(self) -> Refused:
         """What the store holds as the newest version of a grant is none that was signed and recorded here."""
         self.session.join(self.txn)
-        self.facts = read_facts(self.txn, self.session, tool=self.prepared.tool)
+        self.facts = read_facts(self.txn, self.session, call=self.prepared.view)
         reason = f"Grant {self.session.grant_id} is not what was signed here, so it authorises nothing."
         return self._deny(self._refusal("grant_invalid", reason), self.facts)
 
@@ -435,8 +431,7 @@ class _Attempt:
             kind = "call.resumed"
             data["intent"] = resumes["intent_record"]
         else:
-            for reserved in decision.spends:
-                spend(txn, reserved.limit, reserved.amount)
+            take(txn, taken(self.deployment.ledger, decision.spends, facts.now))
             self._count(facts)
         if self.approvals:
             data["approval"] = self.approvals[-1]["id"]
@@ -465,7 +460,7 @@ class _Attempt:
 
     def _spends(self, decision: Decision) -> tuple[tuple[str, str], ...]:
         """What is taken back if the call turns out not to have run: its limits, and the counts that guardrails read."""
-        found = tuple((each.limit, each.amount) for each in decision.spends)
+        found = taken(self.deployment.ledger, decision.spends, self.facts.now)
         if counts_calls(self.deployment):
             found += tuple((limit, "1") for limit, _ in counted(self.session.id, self.prepared.tool))
         return found

@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from remit import labels
-from remit.authority.calls import Facts, SessionFacts, SessionState
+from remit.authority.calls import CallView, Facts, SessionFacts, SessionState
 from remit.authority.durations import show_moment
+from remit.counters import read_distinct, read_rate
 from remit.store.tables import CallRow
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _NEVER_RAN: Final = ("denied", "ask", "not_run")
 
 
 def read_facts(
-    txn: Txn, session: Session, approved_rules: frozenset[str] = frozenset(), *, tool: str | None = None
+    txn: Txn, session: Session, approved_rules: frozenset[str] = frozenset(), *, call: CallView | None = None
 ) -> Facts:
     """What a decision depends on beside grant, guardrails and call, as it stands inside this transaction."""
     row = txn.get("sessions", session.id)
@@ -41,6 +42,11 @@ def read_facts(
             counter = txn.get("counters", limit)
             if counter is not None:
                 counters[limit] = counter["value"]
+        for rate in link.rates:
+            counters |= read_rate(txn, rate, txn.now)
+        for distinct in link.distinct:
+            counters |= read_distinct(txn, session.app.deployment.ledger, distinct, call)
+    tool = call.tool if call is not None else None
     around = _around(txn, session, touched, row["mode"] if row is not None else "enforce", tool)
     return Facts(txn.now, state, frozenset(revoked), counters, approved_rules, around)
 

@@ -20,7 +20,8 @@ LONG: Final = timedelta(days=31)
 
 
 def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> None:
-    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds."""
+    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds, and every limit
+    on different resources over a tool of which no catalogue says what it touches."""
     problems: list[str] = []
     document = _document(grant)
     for tool, clause in document.clauses():
@@ -29,9 +30,25 @@ def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> No
                 f"{tool} ({clause.name}): the catalogue says what this tool touches, so the clause has to name "
                 '`resources: ["ACTION URI", …]`, or say `resources: any`'
             )
+    problems += _counts_nothing(document, catalogue)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise GrantError(problems[0] + more, problems=problems)
+
+
+def _counts_nothing(document: GrantDocument, catalogue: Catalogue) -> list[str]:
+    """A limit that would never count anything reads like a bound and is none."""
+    limited = [(f"{tool} ({clause.name})", [tool]) for tool, clause in document.clauses() if clause.limits.distinct]
+    limited += [(f"limits.shared.{place}", list(one.tools)) for place, one in enumerate(document.limits.shared) if one.distinct]
+    found = [
+        f"{where}: limits how many different resources are touched, but no catalogue says what {tool} touches"
+        for where, tools in limited
+        for tool in tools
+        if not _touches(catalogue, tool, document)
+    ]
+    if document.limits.distinct and not any(_touches(catalogue, tool, document) for tool in document.tools):
+        found.append("limits.distinct: no catalogue says of any of the tools what it touches")
+    return found
 
 
 def warnings(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[str]:

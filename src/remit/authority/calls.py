@@ -41,10 +41,15 @@ class CallView:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What an executed call adds to a limit: an exact decimal as text, `1` for a call."""
+    """What an executed call adds to a limit: an exact decimal as text, `1` for a call.
+
+    `resources` are the ones that a limit on different resources counts; `seconds` is the stretch of time of a rate.
+    """
 
     limit: str
     amount: str
+    resources: tuple[str, ...] = ()
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,12 @@ _NO_SESSION_FACTS: Final = SessionFacts()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that a decision reads beside grant and call. It is recorded with the decision, so replay agrees."""
+    """Everything that a decision reads beside grant and call. It is recorded with the decision, so replay agrees.
+
+    `counters` say of each limit what was spent of it before this call: of a rate, the calls in its stretch of time
+    (and under `<limit>:free` when the next one may come, once it is full); of different resources, how many beside
+    those that this call touches.
+    """
 
     now: datetime
     session: SessionState
@@ -107,6 +117,8 @@ class Decision:
     need: ApprovalNeed | None
     unbounded: tuple[str, ...]
     enforced: bool = True
+    also: tuple[tuple[str, ApprovalNeed], ...] = ()
+    """Further approvals that an `ask` waits for, each a question of its own: (rule, need)."""
 
 
 @dataclass(frozen=True, slots=True)
