@@ -3,7 +3,7 @@
 ```python
 reader = ShellReader(base="/srv/app")
 reader.accesses("git log -5 | head -1 > last.txt")
-# run program://git, read git:///srv/app, run program://head, write file:///srv/app/last.txt
+# run program://git, read git:///srv/app, write file:///srv/app/last.txt, run program://head
 ```
 
 `run program://git` for each program, `run file:///srv/app/run.sh` for one that is named by its path, `read` and `write`
