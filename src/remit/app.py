@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from remit import approvals, issuing, peopling, recovery
+from remit import amending, approvals, issuing, peopling, recovery, requesting
 from remit.approvals import Approval
 from remit.authority.durations import parse_span
 from remit.authority.guardrails import OwnFiles
@@ -23,6 +23,7 @@ from remit.identity import Authenticator, Credential, People
 from remit.issuing import Grant
 from remit.ledger import Ledger
 from remit.parties import Workload
+from remit.requesting import GrantRequest
 from remit.resources.catalogue import Catalogue
 from remit.review import verdicts
 from remit.sessions import Session, close_session
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from remit.exchanging import Exchanged
     from remit.ledger import Record, Txn, Verified
     from remit.tokens import TokenEndpoint, TokenVerifier
+
+EVENTS: Final = ("approval.requested", "call.denied", "call.outcome", "grant.requested")
+"""What `App.on` listens for."""
 
 _opened: weakref.WeakSet[App] = weakref.WeakSet()
 
@@ -192,6 +196,60 @@ class App:
         Raises `GrantError` with line and reason, `IdentityError`.
         """
         return issuing.issue(self.deployment, source, parameters, key=key, credential=credential)
+
+    def amend(
+        self,
+        grant: Grant | str,
+        changes: str | Path | Mapping[str, Any] | bytes | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        without: Iterable[str] = (),
+        version: int | None = None,
+        request: GrantRequest | str | None = None,
+        reason: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """The next version of a grant under the same id: its sessions go on with it from their next call.
+
+        `changes` names what becomes other (task, window, limits, bindings, delegation; under `tools` each tool that is
+        named is added or replaced), and `without` the tools that are taken away. A source that names the principal is a
+        whole grant and replaces everything. `expires_in` counts from now. The version that this is written for is that
+        of `grant`, or of `request` (whose own changes are taken where none are given), or `version`: another one in the
+        meantime is an error. Raises `GrantError`, `IdentityError` (only who may issue it may widen it).
+        """
+        asked = self.request(request) if isinstance(request, str) else request
+        name = grant.id if isinstance(grant, Grant) else grant
+        if asked is not None and asked.grant_id != name:
+            raise UsageError(f"request {asked.id} is about grant {asked.grant_id}, not about {name}")
+        if version is None:
+            version = grant.version if isinstance(grant, Grant) else asked.version if asked is not None else None
+        if version is None:
+            raise UsageError("say which version of the grant this was written for: version=, or pass the Grant itself")
+        return amending.amend(
+            self.deployment,
+            name,
+            changes,
+            parameters,
+            without=without,
+            version=version,
+            request=asked,
+            reason=reason,
+            credential=credential,
+        )
+
+    def requests(self, grant_id: str | None = None) -> list[GrantRequest]:
+        """What agents asked for (`Session.request`) and nobody has answered, oldest first."""
+        return requesting.listed(self.deployment, grant_id=grant_id, state="requested")
+
+    def request(self, request_id: str) -> GrantRequest:
+        """One request as it stands."""
+        return requesting.load(self.deployment, request_id)
+
+    def refuse_request(
+        self, request_id: str, *, reason: str | None = None, credential: Credential | str | None = None
+    ) -> GrantRequest:
+        """Answer an agent's request with no. `App.amend(…, request=…)` answers with yes."""
+        return requesting.refuse(self.deployment, request_id, reason=reason, credential=credential)
 
     def revoke(self, grant_id: str, *, reason: str, credential: Credential | str | None = None) -> Grant:
         """Withdraw a grant: its sessions are refused from the next call on."""
@@ -443,9 +501,9 @@ class App:
         return self.ledger.verify()
 
     def on(self, event: str, listener: Listener) -> None:
-        """Call `listener(details)` after `approval.requested`, `call.denied` or `call.outcome` is durable."""
-        if event not in ("approval.requested", "call.denied", "call.outcome"):
-            raise UsageError(f"no event {event!r}; expected approval.requested, call.denied or call.outcome")
+        """Call `listener(details)` after a fact is durable: one of `EVENTS`."""
+        if event not in EVENTS:
+            raise UsageError(f"no event {event!r}; expected {', '.join(EVENTS[:-1])} or {EVENTS[-1]}")
         self.deployment.listeners.setdefault(event, []).append(listener)
 
     # -- life

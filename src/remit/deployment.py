@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -167,6 +167,17 @@ class Deployment:
         compiled = compile_grant(GrantTerms.from_bytes(content))
         with self._lock:
             return self._compiled.setdefault(digest, compiled)
+
+    def versions(self, digests: Iterable[str]) -> tuple[CompiledGrant, ...]:
+        """The versions of grants that a record names, whether or not they are the newest ones."""
+        found = []
+        for digest in digests:
+            compiled = self._compiled.get(digest)
+            if compiled is None:
+                compiled = compile_grant(GrantTerms.from_bytes(self.ledger.artefact(digest)))
+                self.remember(compiled)
+            found.append(compiled)
+        return tuple(found)
 
     def remember(self, compiled: CompiledGrant) -> None:
         """Keep a version that this process is just recording: others of the same batch cannot read it back yet."""

@@ -279,7 +279,6 @@ class _Attempt:
 
     def _invalid(self) -> Refused:
         """What the store holds as the newest version of a grant is none that was signed and recorded here."""
-        self.session.join(self.txn)
         self.facts = read_facts(self.txn, self.session, call=self.prepared.view)
         reason = f"Grant {self.session.grant_id} is not what was signed here, so it authorises nothing."
         return self._deny(self._refusal("grant_invalid", reason), self.facts)

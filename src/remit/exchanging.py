@@ -119,6 +119,7 @@ class _Exchange:
         session, old = self.session, self.old
         assert old is not None
         session.take_up(txn)
+        session.take_up(txn)
         refuse_unusable(txn, session.chain)
         row = txn.get("sessions", session.id)
         if row is None or row["state"] != "open":
@@ -187,6 +188,7 @@ class _Exchange:
         session, new = self.session, self.new
         assert new is not None
         assert self.old is not None
+        session.take_up(txn)
         session.take_up(txn)
         refuse_unusable(txn, session.chain)
         row = txn.get("sessions", session.id)

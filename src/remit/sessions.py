@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from remit.app import App
     from remit.exchanging import Exchanged
     from remit.ledger import Txn
+    from remit.requesting import GrantRequest
     from remit.resources.definitions import ToolDefinition
     from remit.tokens import TokenEndpoint, TokenVerifier
 
@@ -223,6 +224,16 @@ class Session:
         ledger = self._app.deployment.ledger
         draft = ledger.draft("session.context", session=self.id, data={"claimed": sorted(known)}, private=known)
         ledger.run(lambda txn: txn.append(draft))
+
+    def request(self, changes: Mapping[str, Any] | None = None, *, reason: str) -> GrantRequest:
+        """Ask whoever may issue the grant for other terms: `changes` in the words of a grant, where the agent knows
+        them, and why. Nothing is given by asking: a person answers with `App.amend` or `App.refuse_request`.
+
+        Raises `Denied` when the session has ended or too many requests wait, `GrantError` for changes that do not read.
+        """
+        from remit import requesting  # issuing, and whatever reads grants, is not needed to run calls
+
+        return requesting.request(self.open(), changes, reason)
 
     def exchange(
         self,

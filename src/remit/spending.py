@@ -28,9 +28,9 @@ def reserved_by(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> Ta
     if private is None:
         return ()
     try:
-        chain = deployment.chain(txn, intent.data["grant"])
+        chain = deployment.versions(intent.data["chain"])  # those that it was decided by, amended since or not
         facts = recorded_facts(intent.data["facts"], private.get("sums"))
-        decision = decide(chain, _view(deployment, intent, private), facts)
+        decision = decide(chain, view_of(deployment, intent, private), facts)
     except RemitError:
         return ()
     if decision.clause != intent.data["decision"]["clause"]:
@@ -38,7 +38,8 @@ def reserved_by(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> Ta
     return taken(deployment.ledger, decision.spends, facts.now)
 
 
-def _view(deployment: Deployment, intent: Record, private: Mapping[str, Any]) -> CallView:
+def view_of(deployment: Deployment, intent: Record, private: Mapping[str, Any]) -> CallView:
+    """A call as it was judged, from its intent and the disclosed payload of it."""
     tool = intent.data["tool"]
     known = deployment.catalogue.entry(tool)
     arguments = values.decode(private["arguments"])
