@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from remit.authority.constraints import Constraint
 from remit.authority.durations import show_span
-from remit.authority.limits import Approval, SumLimit
-from remit.authority.literals import decimal_text, listing
+from remit.authority.limits import Approval
+from remit.authority.literals import listing
 from remit.authority.model import ANY, Clause
+from remit.authority.narrower.limits import Bounds, beyond
 from remit.authority.narrower.resources import covers
 from remit.authority.narrower.values import Pair
 from remit.resources.access import Pattern
@@ -111,30 +112,7 @@ def _bound(name: str, child: Constraint, parent: Constraint, pair: Pair) -> list
 
 
 def _limits(child: Clause, parent: Clause) -> list[str]:
-    mine, most = child.limits, parent.limits
-    found = [*over("calls", mine.calls, most.calls)]
-    for limit in most.sum:
-        found += sum_over(limit, [one for one in mine.sum if one.argument == limit.argument])
-    return found
-
-
-def over(what: str, mine: int | None, most: int | None) -> list[str]:
-    """Why a count is no narrower than its parent's."""
-    if most is None or (mine is not None and mine <= most):
-        return []
-    if mine is None:
-        return [f"leaves out the limit of {most} {what}"]
-    return [f"allows {mine} {what}; its parent allows {most}"]
-
-
-def sum_over(limit: SumLimit, mine: list[SumLimit]) -> list[str]:
-    """Why none of these sums keeps within the parent's."""
-    if any(one.max <= limit.max for one in mine):
-        return []
-    most = f"a sum of {decimal_text(limit.max)} over `{limit.argument}`"
-    if not mine:
-        return [f"leaves out the limit of {most}"]
-    return [f"allows a sum of {decimal_text(min(one.max for one in mine))} over `{limit.argument}`; its parent {most}"]
+    return beyond(Bounds().adding(child.limits), parent.limits)
 
 
 def _approval(child: Approval | None, parent: Approval | None) -> list[str]:

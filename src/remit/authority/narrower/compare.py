@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import rfc8785
+
 from remit.authority.durations import say_moment
 from remit.authority.explain import title
 from remit.authority.keys import server_wildcard
-from remit.authority.literals import listing
+from remit.authority.literals import listing, to_json
 from remit.authority.model import Clause, GrantDocument
 from remit.authority.narrower.clauses import Parent, wider
 from remit.authority.narrower.limits import limits_over
@@ -78,9 +80,13 @@ def _inherited(child: GrantTerms, parent: GrantTerms) -> list[str]:
         found.append(f"it speaks for {child.principal}, its parent for {parent.principal}")
     if child.addresses != parent.addresses:
         found.append("`self` names other addresses than its parent's")
-    if dict(child.bindings) != dict(parent.bindings):
+    if _said(child.bindings) != _said(parent.bindings):
         found.append("its bindings are not those of its parent")
     return found
+
+
+def _said(bindings: Mapping[str, object]) -> bytes:
+    return rfc8785.dumps(to_json(dict(bindings)))  # as text, for in Python 1 == True
 
 
 def _window(child: GrantTerms, parent: GrantTerms) -> list[str]:

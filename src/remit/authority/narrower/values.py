@@ -62,6 +62,8 @@ class Pair:
             judge = word.compile(replace(self.parent, number=number))
             if all(judge(value) is None for value in values):
                 return True
+            if not Constraint((word,)).selectors():
+                return False
         if isinstance(word, AllOf):
             return all(self.inside(child, _constraint(part)) for part in word.parts)
         if isinstance(word, AnyOf) and any(self.inside(child, _constraint(part)) for part in word.parts):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+import rfc8785
+
 from remit.authority.constraints import Constraint
 from remit.authority.literals import equal_to, exact_decimal
 from remit.authority.narrower.candidates import certain, spellings
@@ -255,7 +257,8 @@ def _same_literal(child: Constraint, word: Exactly, number: bool, comparison: Co
     del comparison
     if takes_numbers(child) and not number:
         return False
-    return any(mine.to_json() == word.to_json() for mine in _words(child, Exactly))
+    text = rfc8785.dumps(word.to_json())  # as text, for in Python 0 == False
+    return any(rfc8785.dumps(mine.to_json()) == text for mine in _words(child, Exactly))
 
 
 def _words(child: Constraint, kind: type[Any]) -> list[Any]:
