@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from remit import amending, approvals, issuing, peopling, recovery, requesting
+from remit import amending, approvals, delegating, issuing, peopling, recovery, requesting
 from remit.approvals import Approval
 from remit.authority.durations import parse_span
 from remit.authority.guardrails import OwnFiles
@@ -236,6 +236,26 @@ class App:
             reason=reason,
             credential=credential,
         )
+
+    def delegate(
+        self,
+        grant: Grant | str,
+        source: str | Path | Mapping[str, Any] | bytes,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """Hand a grant on, narrower: a child grant for another agent, below `grant` and never able to do more.
+
+        `source` is a grant in any form that `issue` takes, without `principal`, `self` and `bindings`, which are the
+        parent's. Each of its clauses is narrower than one clause of the parent whole; limits, approvals and bounds of
+        the parent are said again or made tighter, and it ends no later. Limits count on parent and child together.
+        Raises `DelegationWidened` with every reason (`.problems`; `delegation_too_deep` and `delegate_only` by `.code`),
+        `GrantError`, `IdentityError`.
+        """
+        name = grant.id if isinstance(grant, Grant) else grant
+        return delegating.delegate(self.deployment, name, source, parameters, key=key, credential=credential)
 
     def requests(self, grant_id: str | None = None) -> list[GrantRequest]:
         """What agents asked for (`Session.request`) and nobody has answered, oldest first."""

@@ -184,11 +184,16 @@ def record(
     key: str | None,
     content_key: str,
     more: Mapping[str, Any] | None = None,
+    kind: str = "grant.issued",
+    root: str | None = None,
 ) -> None:
-    """Sign the terms and append `grant.issued`, with `more` in its leaf: from here on they are an authority."""
+    """Sign the terms and append `grant.issued`, with `more` in its leaf: from here on they are an authority.
+
+    `kind` and `root` (the first grant of the tree) are for one that is handed on.
+    """
     data, columns = sign(deployment, txn, source_digest, terms, who)
     appended = txn.append(
-        deployment.ledger.draft("grant.issued", data={**data, **(more or {})}, private=private_of(terms))
+        deployment.ledger.draft(kind, data={**data, **(more or {})}, private=private_of(terms))
     )
     txn.put(
         "grants",
@@ -197,8 +202,8 @@ def record(
         issue_key=key,
         content_key=content_key,
         issuer=who.subject,
-        parent=None,
-        root=terms.id,
+        parent=terms.parent,
+        root=root or terms.id,
         record_id=appended.id,
         **columns,
     )

@@ -8,13 +8,14 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
 
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from remit import opening
+from remit import nesting, opening
 from remit.approvals import fresh_arguments
 from remit.attribution import Presented
 from remit.authority.brief import brief
@@ -32,6 +33,7 @@ from remit.store.tables import ApprovalRow, RecordRow, SessionRow
 if TYPE_CHECKING:
     from remit.app import App
     from remit.exchanging import Exchanged
+    from remit.issuing import Grant
     from remit.ledger import Txn
     from remit.requesting import GrantRequest
     from remit.resources.definitions import ToolDefinition
@@ -82,6 +84,7 @@ class Session:
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
         self._opening = threading.RLock()
+        self._around = nesting.Around(None, None, entered=False)
         self._standing_refusals: dict[str, int] = {}
         self._opened = False
         self._row: Mapping[str, Any] = {}
@@ -235,6 +238,22 @@ class Session:
 
         return requesting.request(self.open(), changes, reason)
 
+    def delegate(
+        self,
+        source: str | Path | Mapping[str, Any] | bytes,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+    ) -> Grant:
+        """Hand on part of what this session may do, as its acting agent: see `App.delegate`. The record names this
+        session and the call that it is made in.
+
+        Raises `DelegationWidened` with every reason, `GrantError`, `Denied` when the session or its grant has ended.
+        """
+        from remit import delegating  # issuing is not needed to run calls
+
+        return delegating.delegate_from(self.open(), source, parameters, key=key)
+
     def exchange(
         self,
         token: str,
@@ -270,12 +289,16 @@ class Session:
 
     def open(self) -> Self:
         """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
+        return self._open_in(nesting.Around.here(entered=False))
+
+    def _open_in(self, around: nesting.Around) -> Self:
         if not self._opened:
             with self._opening:  # two threads that use a session first open one, not two
                 if not self._opened:
                     self._app.recover()
                     if self._presenting is not None:
                         self._wanted_grant, self._presented = self._presenting()
+                    self._around = around
                     self._take(opening.run(self._app.deployment, self._presented, self._open))
                     if self._first_context:
                         self.context(**self._first_context)
@@ -327,6 +350,9 @@ class Session:
         chain = deployment.chain(txn, grant_id)
         acting = chain[-1].terms
         opening.refuse_unusable(txn, chain)
+        if self._around.entered and self._around.session is not None:
+            nesting.refuse_stranger(chain, self, self._around.session)
+        parent = nesting.parent_of(deployment, txn, chain, self._around)
         session_id = new_id("s")
         workload = self._workload or Workload.this_process()
         known = opening.attributed(deployment, txn, chain, workload, self._presented)
@@ -343,6 +369,7 @@ class Session:
             "opened": show_moment(txn.now),
             "ends": show_moment(ends),
             "idle_seconds": int(self._idle.total_seconds()) if self._idle else None,
+            "parent": parent["session"] if parent is not None else None,
         }
         txn.append(
             deployment.ledger.draft(
@@ -352,6 +379,8 @@ class Session:
                     "grant": acting.id,
                     "version": acting.version,
                     "chain": [link.digest for link in chain],
+                    **({"through": [link.terms.agent for link in chain[:-1]]} if len(chain) > 1 else {}),
+                    **({"parent": parent} if parent is not None else {}),
                     "principal": acting.principal,
                     "agent": acting.agent,
                     "workload": workload.as_record(),
@@ -414,17 +443,14 @@ class Session:
     # -- being current
 
     def __enter__(self) -> Self:
-        self.open()
+        self._open_in(nesting.Around.here(entered=True))
         self._tokens.append(self._make_current())
         return self
 
     def _make_current(self) -> contextvars.Token[Session | None]:
         outer = CURRENT.get()
         if outer is not None and outer.id != self.id:
-            raise UsageError(
-                f"session {self.id} is opened inside session {outer.id}; a nested session must be a delegated child of "
-                "it (close the outer one first, or use another context)"
-            )
+            nesting.refuse_stranger(self.chain, self, outer)
         return CURRENT.set(self)
 
     def _leave_current(self) -> None:
@@ -452,7 +478,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         if not self._opened:
-            await asyncio.to_thread(self.open)
+            await asyncio.to_thread(self._open_in, nesting.Around.here(entered=True))
         self._tokens.append(self._make_current())
         return self
 

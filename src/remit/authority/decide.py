@@ -367,6 +367,9 @@ def _handed_on(chain: Sequence[CompiledGrant], matched: Match) -> Decision | Non
         if below > min(grant.terms.delegation.depth, _MAX_DEPTH):
             reason = f"Grant {grant.id} was handed on {below} times; it allows {grant.terms.delegation.depth}."
             return _deny("delegation_too_deep", grant.id, reason, Remedy("stop"), _accesses(matched))
+        if not grant.may_use and grant.terms.agent == acting.terms.agent:
+            reason = f"Grant {grant.id} may be handed on by {grant.terms.agent}, but not come back to be used by it."
+            return _deny("delegate_only", grant.id, reason, Remedy("stop"), _accesses(matched))
     return None
 
 
