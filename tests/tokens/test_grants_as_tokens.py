@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 import remit
 from remit.authority.source import read_grant
 from remit.authority.templates import instantiate
-from remit.authority.terms import issue_terms
+from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import GrantError, IdentityError, UsageError
 from remit.signing import SigningKey
 from remit.testing import Clock, denies, permits, temporary
 from remit.tokens import TokenVerifier, prove
-from remit.tokens.jose import jwk_of, private_jwk, sign
-from remit.tokens.projection import DETAILS_TYPE, TOKEN_TYPE, constraint_in, content_from, details_of
+from remit.tokens.jose import b64url, jwk_of, private_jwk, sign
+from remit.tokens.projection import DETAILS_TYPE, TOKEN_TYPE, constraint_in, content_from, details_of, grant_claims
 from tests.tokens.conftest import GRANT, TRIAGE, data, everything
 
 OTHER = "https://tools.acme.com"
@@ -122,6 +122,25 @@ class TestOut:
             pytest.raises(UsageError, match="cannot issue"),
         ):
             agent.token(grant, audience=OTHER)
+
+
+@pytest.mark.requirement("R5")
+def test_handed_on_grant_names_every_agent_on_the_way() -> None:
+    """The acting agent outside, who handed it on inside; depth so far and in all; the parent's terms by digest."""
+    now = datetime.now(UTC)
+
+    def terms(agent: str, depth: int, parent: str | None) -> GrantTerms:
+        result = instantiate(read_grant({**GRANT, "agent": agent, "delegation": {"depth": depth}}), {})
+        name = f"g-{agent.removeprefix('agent:')}"
+        return issue_terms(result, grant_id=name, version=1, issued_at=now, issuer="user:a@acme.com", parent=parent)
+
+    root = terms("agent:one", 2, None)
+    child = terms("agent:two", 1, root.id)
+    claims = grant_claims([root, child])
+    assert claims["act"] == {"sub": "agent:two", "act": {"sub": "agent:one"}}
+    assert (claims["del_depth"], claims["del_max_depth"]) == (1, 2)
+    assert claims["par_hash"] == b64url(bytes.fromhex(root.digest.removeprefix("sha256:")))
+    assert "par_hash" not in grant_claims([root])
 
 
 class TestIn:
