@@ -218,7 +218,9 @@ def jobs(arguments: argparse.Namespace) -> list[Job]:
     approvers: list[ApproverKind] = arguments.approver or list(get_args(ApproverKind))
     for gate, order in itertools.product(arguments.gate or ["remit"], orders):
         for approver in approvers[:1] if gate in REFERENCE_GATES else approvers:
-            found += [Job(gate, order, approver, name, arguments.text == "placed") for name in arguments.suite or SUITES]
+            found += [
+                Job(gate, order, approver, name, arguments.text == "placed") for name in arguments.suite or SUITES
+            ]
     return found
 
 

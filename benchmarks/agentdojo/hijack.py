@@ -44,7 +44,7 @@ def _start(name: str, task: str, text: str | None) -> bytes:
 
     With `text` every place that AgentDojo's attack would use for this task holds it.
     """
-    placed = {vector: text for vector in places(name, task)} if text is not None else {}
+    placed = dict.fromkeys(places(name, task), text) if text is not None else {}
     environment = suite(name).load_and_inject_default_environment(placed)
     return pickle.dumps(suite(name).user_tasks[task].init_environment(environment))
 

@@ -42,7 +42,7 @@ def definition(suite: str, tool: str) -> remit.ToolDefinition:
 
 
 class _Body:
-    """A tool's body for Remit: returns what AgentDojo's tool returned, its structure as JSON, and knows if it failed."""
+    """A tool's body for Remit: returns what AgentDojo's tool returned, as JSON, and knows whether it failed."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -111,16 +111,14 @@ class RemitGate:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
-        self._app = remit.open(
-            f"sqlite:///{self._folder.name}/remit.db", development=True, catalogue=CATALOGUE
-        )
+        self._app = remit.open(f"sqlite:///{self._folder.name}/remit.db", development=True, catalogue=CATALOGUE)
         self._verdicts: collections.Counter[Verdict] = collections.Counter()
 
     def begin(self, suite: str, task: str, approver: Approver) -> RemitRun:
         return RemitRun(self._app, suite, task, approver, self._verdicts)
 
     def finish(self) -> dict[str, Any]:
-        """Verifies the ledger, takes every decision again from its record, and checks that it holds one record for every verdict; says how many."""
+        """Verifies the ledger, takes every decision again from its record, checks that every verdict has its record."""
         size = self._app.verify().size
         again = reproduce(self._app)
         if again.same != again.decisions:
@@ -137,4 +135,9 @@ class RemitGate:
         found = {kind: kinds[kind] for kind in expected}
         if found != expected:
             raise AssertionError(f"the ledger holds {found}, the verdicts were {expected}")
-        return {"records verified": size, "decisions reproduced": again.same, "sessions": kinds["session.opened"], **found}
+        return {
+            "records verified": size,
+            "decisions reproduced": again.same,
+            "sessions": kinds["session.opened"],
+            **found,
+        }

@@ -12,12 +12,16 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import func, select
+from sqlmodel import col
+
 from remit.authority.calls import CallView
 from remit.authority.compile import CompiledGrant
 from remit.authority.picking import EarlierCall, Picker
 from remit.authority.sources import Found, used_keys
 from remit.errors import RemitError
 from remit.ledger import values
+from remit.store.tables import LeafRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -87,15 +91,6 @@ class History:
             self._results[record.id] = result_of(private)
         return self._results[record.id]
 
-    def forget(self, record_ids: Iterable[str]) -> None:
-        """These records were erased: their results hold nothing, and their arguments may have held anything."""
-        erased = set(record_ids)
-        for record_id in erased:
-            self._results.pop(record_id, None)
-        for call in self.calls.values():
-            if call.record in erased:
-                call.result = lambda: None
-
 
 def arguments_of(private: Mapping[str, Any]) -> dict[str, Any]:
     """A call's arguments with the defaults that were filled in, decoded from a record's private part."""
@@ -129,7 +124,7 @@ class Histories:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[str, History] = {}
-        self._erased_next = 0
+        self._seen: int | None = None
 
     def of(self, deployment: Deployment, session_id: str) -> tuple[EarlierCall, ...]:
         """The calls of a session up to now."""
@@ -147,10 +142,15 @@ class Histories:
             self._lock.release()
 
     def _forget_erased(self, deployment: Deployment) -> None:
-        """Erasing is rare and concerns any session, so that what it names is simply read anew."""
-        for record in deployment.ledger.records(types=("evidence.erased",), start=self._erased_next):
-            self._held.clear()
-            self._erased_next = record.index + 1
+        """Erasing is rare and concerns any session, so that whatever was read before is simply read anew."""
+        ledger = deployment.ledger
+        [(last,)] = ledger.read().rows(select(func.max(col(LeafRow.idx))))
+        size = 0 if last is None else last + 1
+        if self._seen is not None and self._seen < size:
+            erased = next(ledger.records(types=("evidence.erased",), start=self._seen), None)
+            if erased is not None:
+                self._held.clear()
+        self._seen = size
 
 
 def read_history(deployment: Deployment, session_id: str, *, before: int | None = None) -> History:

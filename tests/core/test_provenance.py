@@ -55,7 +55,7 @@ def app(tmp_path: Path) -> Iterator[remit.App]:
 
 
 @pytest.fixture
-def session(app: remit.App) -> Iterator[Make]:
+def session(app: remit.App) -> Make:
     """Opens sessions under a grant that bounds `to` of mail.send."""
     opened: list[Session] = []
 
@@ -63,7 +63,7 @@ def session(app: remit.App) -> Iterator[Make]:
         opened.append(app.session(app.issue(grant_of(bound, **more), credential="user:ravi@acme.com")).open())
         return opened[-1]
 
-    yield make
+    return make
 
 
 def gives(session: Session, tool: str, result: Any, arguments: Mapping[str, Any] | None = None, **more: Any) -> None:
@@ -135,7 +135,9 @@ def test_the_source_call_can_be_bounded(session: Make) -> None:
     assert may(work, "bob@acme.com")
 
     beside = session({"from": {"tool": "notes.list", "at": "/*/owner", "where": {"title": "Introduction"}}})
-    gives(beside, "notes.list", [{"title": "Evil", "owner": "x@evil.com"}, {"title": "Introduction", "owner": "b@a.com"}])
+    gives(
+        beside, "notes.list", [{"title": "Evil", "owner": "x@evil.com"}, {"title": "Introduction", "owner": "b@a.com"}]
+    )
     assert may(beside, "b@a.com")
     assert not may(beside, "x@evil.com")
 
@@ -143,7 +145,11 @@ def test_the_source_call_can_be_bounded(session: Make) -> None:
 def test_the_names_of_a_mapping_are_values_too(session: Make) -> None:
     """`~` as the last step; what stands beside is judged in the mapping above."""
     work = session({"each": {"from": {"tool": "notes.files", "at": "/*/shared/~", "where": {"name": "a.txt"}}}})
-    gives(work, "notes.files", [{"name": "a.txt", "shared": {"b@a.com": "r"}}, {"name": "b.txt", "shared": {"x@y.com": "r"}}])
+    gives(
+        work,
+        "notes.files",
+        [{"name": "a.txt", "shared": {"b@a.com": "r"}}, {"name": "b.txt", "shared": {"x@y.com": "r"}}],
+    )
 
     assert may(work, ["b@a.com"])
     assert not may(work, ["x@y.com"])
@@ -179,7 +185,9 @@ def test_task_binding_and_parameter(session: Make) -> None:
 
 def test_a_parameter_is_its_value(app: remit.App) -> None:
     """Of the template that the grant was made from."""
-    template = grant_of({"from": {"parameter": "who"}}, template="invite", parameters={"who": {"email": {"domains": ["acme.com"]}}})
+    template = grant_of(
+        {"from": {"parameter": "who"}}, template="invite", parameters={"who": {"email": {"domains": ["acme.com"]}}}
+    )
     template["task"] = "Write to ${who}"
     work = app.session(app.issue(template, {"who": "dora@acme.com"}, credential="user:ravi@acme.com")).open()
 
@@ -188,7 +196,9 @@ def test_a_parameter_is_its_value(app: remit.App) -> None:
 
 
 @pytest.mark.requirement("from:typed")
-@pytest.mark.parametrize(("held", "sent"), [(5, "5"), ("5", 5), (1, True), (True, 1), (5, 5.5), ("a", ["a"]), (["a"], "a")])
+@pytest.mark.parametrize(
+    ("held", "sent"), [(5, "5"), ("5", 5), (1, True), (True, 1), (5, 5.5), ("a", ["a"]), (["a"], "a")]
+)
 def test_types_are_not_confused(session: Make, held: Any, sent: Any) -> None:
     """5 is not "5", and one is not true."""
     work = session({"from": {"tool": "notes.get", "at": "/v"}})

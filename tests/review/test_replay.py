@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import remit
 from remit.authority.source import read_grant
 from remit.ledger.values import Encoded
 from remit.resources.catalogue import Catalogue
-from remit.review.replay import Others, compare, replay, reproduce
+from remit.review.replay import Others, Row, compare, replay, reproduce
+from remit.testing import temporary
 
 GRANT: dict[str, Any] = {
     "task": "Pay the bill of event 12",
@@ -34,7 +36,7 @@ CATALOGUE = {"tools": {"crm.read": {"accesses": ["read crm://events/{id}"], "rea
 @pytest.fixture
 def app(tmp_path: Path) -> Any:
     """A development app with a catalogue."""
-    with remit.testing.temporary(tmp_path, catalogue=CATALOGUE) as opened:
+    with temporary(tmp_path, catalogue=CATALOGUE) as opened:
         yield opened
 
 
@@ -57,15 +59,13 @@ def session(app: remit.App) -> remit.Session:
 
 
 def _try(work: remit.Session, tool: str, **arguments: Any) -> None:
-    try:
+    with contextlib.suppress(remit.Denied):
         work.call(tool, arguments, run=lambda **_: {"iban": "DE1"})
-    except remit.Denied:
-        pass
 
 
-def _changed(app: remit.App, **grant: Any) -> list[tuple[str, str, str, int]]:
+def _changed(app: remit.App, **grant: Any) -> list[Row]:
     found = replay(app, Others(grant=read_grant({**GRANT, **grant})))
-    return [tuple(row) for row in found.rows()]
+    return found.rows()
 
 
 @pytest.mark.requirement("replay:reproduces")

@@ -127,8 +127,10 @@ _INSIDE_NUMBERS: Final = "-./:,"
 
 
 def _word(text: str, within: str) -> bool:
-    """Whether `text` stands in `within` with no letter or digit on either side; digits, as a number of their own and not
-    as a part of a date, a time or a longer number."""
+    """Whether `text` stands in `within` with no letter or digit on either side.
+
+    Digits have to be a number of their own, and no part of a date, a time or a longer number.
+    """
     digits = text.isdigit()
     start = within.find(text)
     while start >= 0:

@@ -129,7 +129,8 @@ def _replayed_json(proved: Reproduced, found: Replayed | None) -> dict[str, Any]
         "reproduced": proved.same,
         "undecidable": dict(proved.undecidable),
         "different": [
-            {"record": one.record, "index": one.index, "call": one.call, "sentence": str(one)} for one in proved.different
+            {"record": one.record, "index": one.index, "call": one.call, "sentence": str(one)}
+            for one in proved.different
         ],
     }
     if found is not None:
@@ -154,7 +155,7 @@ def _show_replayed(proved: Reproduced, found: Replayed | None) -> None:
     changed = sum(found.changed.values())
     show.print(f"Under the other files: {found.unchanged} unchanged, {changed} changed.")
     if found.changed:
-        rows = [(row.count, row.old, row.new, row.rule, found.examples[row[:3]]) for row in found.rows()]
+        rows = [(row.calls, row.old, row.new, row.rule, found.examples[row[:3]]) for row in found.rows()]
         show.print(table(["calls", "from", "to", "by", "such as"], rows))
     notes = _counts(found.undecidable)
     if found.resolver_changed:

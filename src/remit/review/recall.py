@@ -6,9 +6,9 @@ covers, and accesses and sources are those that were recorded. What a record doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import orjson
 
@@ -27,6 +27,8 @@ from remit.resources.definitions import ToolDefinition
 
 if TYPE_CHECKING:
     from remit.ledger import Ledger, Record
+
+R = TypeVar("R")
 
 DECIDED: Final = ("call.intent", "call.denied", "call.resumed", "approval.requested")
 """Records that hold a decision about a call."""
@@ -210,8 +212,8 @@ class Recall:
 
         return self._artefact("guardrails", digest, CedarGuardrails.from_source)
 
-    def _artefact(self, kind: str, digest: str, read: Any) -> Any:
-        found = self._read.get((kind, digest))
+    def _artefact(self, kind: str, digest: str, read: Callable[[bytes], R]) -> R:
+        found: R | None = self._read.get((kind, digest))
         if found is None:
             try:
                 found = read(self._ledger.artefact(digest))

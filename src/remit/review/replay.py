@@ -25,6 +25,7 @@ from remit.authority.templates import instantiate
 from remit.authority.terms import issue_terms
 from remit.errors import GrantError, NotCanonical, VerificationError
 from remit.prepare import judge
+from remit.resources.access import Access
 from remit.resources.catalogue import Catalogue
 from remit.review.recall import DECIDED, CannotRecall, Recall, Recalled, Undecidable, Verdict
 
@@ -71,7 +72,7 @@ class Row(NamedTuple):
     old: str
     new: str
     rule: str
-    count: int
+    calls: int
 
 
 @dataclass(slots=True)
@@ -307,7 +308,8 @@ class _Replay:
 def _resolved(view: CallView, catalogue: Catalogue) -> CallView:
     """The call with what another catalogue says that it touches."""
     entry = catalogue.entry(view.tool)
-    accesses, unresolved = (), None
+    accesses: tuple[Access, ...] = ()
+    unresolved: str | None = None
     if entry is not None:
         try:
             accesses = entry.resolve(view.effective)
