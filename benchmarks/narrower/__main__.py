@@ -10,13 +10,16 @@ import sys
 import time
 
 from benchmarks.narrower.check import Tally, constraints, grants, patterns
+
 from remit.authority.constraints import CONSTRAINT_WORDS
 
 
 def main() -> int:
     """Run, print, and say whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=200_000, help="pairs of constraints; and a fortieth of whole grants")
+    parser.add_argument(
+        "--pairs", type=int, default=200_000, help="pairs of constraints; and a fortieth of whole grants"
+    )
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     missing: set[str] = set()

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.narrower import generate
 from benchmarks.narrower.generate import Maker
+
 from remit.authority.calls import CallView
 from remit.authority.compile import compile_grant
 from remit.authority.constraints import Constraint, Reader
@@ -109,7 +110,9 @@ def _values(chance: random.Random, sources: dict[str, Found]) -> list[Any]:
         found.append(chance.choice(texts)[: chance.randint(0, 6)] + chance.choice(texts))
         found.append(chance.choice(generate.NUMBERS) + chance.choice([0, 0.5, -1, 1]))
         found.append([chance.choice(generate.VALUES) for _ in range(chance.randint(0, 3))])
-        found.append({key: chance.choice(generate.VALUES) for key in chance.sample(generate.KEYS, chance.randint(0, 3))})
+        found.append(
+            {key: chance.choice(generate.VALUES) for key in chance.sample(generate.KEYS, chance.randint(0, 3))}
+        )
     return [*found, *([one] for one in found)]
 
 
@@ -227,9 +230,7 @@ def _terms(tools: dict[str, list[Any]], depth: int) -> GrantTerms | None:
 
 
 def _call(chance: random.Random) -> CallView:
-    arguments = {
-        name: chance.choice(generate.VALUES) for name in chance.sample(["a", "b", "c"], chance.randint(0, 3))
-    }
+    arguments = {name: chance.choice(generate.VALUES) for name in chance.sample(["a", "b", "c"], chance.randint(0, 3))}
     accesses = tuple(Access("read", uri) for uri in chance.sample(_URIS, chance.choice([0, 1, 1, 2])))
     return CallView(
         tool=chance.choice(["crm.read", "crm.write", "crm.other"]),

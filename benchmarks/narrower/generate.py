@@ -11,7 +11,20 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-TEXTS = ["a", "b", "ab", "bill-1.txt", "bill-2.txt", "/srv/acme", "bob@acme.com", "2", "true", "caf\u00e9", "any", "self"]
+TEXTS = [
+    "a",
+    "b",
+    "ab",
+    "bill-1.txt",
+    "bill-2.txt",
+    "/srv/acme",
+    "bob@acme.com",
+    "2",
+    "true",
+    "caf\u00e9",
+    "any",
+    "self",
+]
 NUMBERS = [0, 1, 2, 3, 5, 10, 0.5, 2.0, 2.5, 3.0, -1, 1e23, 10**23, 2**53 + 1, float(2**53)]
 PATHS = ["/", "/srv", "/srv/acme", "/srv/acme/x", "/srv/acme2", "/etc"]
 HOSTS = ["api.acme.com", "acme.com", "evil.com"]
@@ -144,7 +157,9 @@ class Maker:
     def constraint(self, depth: int = 2) -> Any:
         """One constraint; many make no sense, and are refused when they are read."""
         count = self.pick([1, 1, 1, 2, 2, 3])
-        words = self._words if depth else [one for one in self._words if one[0] not in ("each", "keys", "all_of", "any_of")]
+        words = (
+            self._words if depth else [one for one in self._words if one[0] not in ("each", "keys", "all_of", "any_of")]
+        )
         roll = self.chance.random()
         if roll < 0.08:
             return self.literal(1)
@@ -192,7 +207,7 @@ class Maker:
             return {**bound, key: self.optional(self.changed(bound[key]))}
         if isinstance(bound, list) and len(bound) > 1 and self.chance.random() < 0.6:
             return bound[:-1]
-        if isinstance(bound, bool) or isinstance(bound, str | dict) or not isinstance(bound, int | float):
+        if isinstance(bound, bool | str | dict) or not isinstance(bound, int | float):
             made = next((make for word, make in self._words if word == name), None)
             return bound if made is None else made(1)
         return self.pick([bound, bound + 1, bound - 1, float(bound), int(bound)])

@@ -44,8 +44,8 @@ def refuse_stranger(chain: Sequence[CompiledGrant], session: Session, outer: Ses
     """Raises `UsageError` unless a session under `chain` may be current inside `outer`."""
     if session.app is not outer.app or not is_child(chain, outer):
         raise UsageError(
-            f"a session of grant {chain[-1].id} is opened inside session {outer.id} of grant {outer.grant_id}; a nested "
-            "session must be a delegated child of it (close the outer one first, or use another context)"
+            f"a session of grant {chain[-1].id} is opened inside session {outer.id} of grant {outer.grant_id}; "
+            "a nested session must be a delegated child of it (close the outer one first, or use another context)"
         )
 
 

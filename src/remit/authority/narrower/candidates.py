@@ -64,7 +64,7 @@ def _candidates(constraint: Constraint, scope: Scope) -> Values | None:
     return min(sets, key=len) if sets else None
 
 
-def _of_word(word: Word, scope: Scope) -> Values | None:  # noqa: PLR0911 - one line a word
+def _of_word(word: Word, scope: Scope) -> Values | None:
     if isinstance(word, Exactly):
         return spellings(word.literal)
     if isinstance(word, OneOf):

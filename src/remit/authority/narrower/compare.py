@@ -103,7 +103,9 @@ def _handing_on(child: GrantTerms, chain: tuple[GrantTerms, ...]) -> list[Wideni
     for above, link in enumerate(reversed(chain), start=1):
         if above > link.delegation.depth:
             times = f"{link.delegation.depth} times" if link.delegation.depth else "not at all"
-            reason = f"grant {link.id} may be handed on {times} (`delegation: {{depth: …}}`); this would be time {above}"
+            reason = (
+                f"grant {link.id} may be handed on {times} (`delegation: {{depth: …}}`); this would be time {above}"
+            )
             found.append(Widening("delegation_too_deep", reason))
         elif above + child.delegation.depth > link.delegation.depth:
             reason = (

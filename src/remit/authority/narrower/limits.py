@@ -1,4 +1,4 @@
-"""Whether limits keep within those of the parent: calls, refusals, rates, sums, different resources, and shared ones."""
+"""Whether limits keep within the parent's: calls, refusals, rates, sums, different resources, and shared ones."""
 
 from __future__ import annotations
 
