@@ -10,8 +10,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals, attribution, labels
-from remit.authority.calls import Decision, Facts
+from remit import approvals, attribution, labels, pins
+from remit.asking import Questions, needs_of
+from remit.authority.calls import ApprovalNeed, Decision, Facts
 from remit.authority.decide import settle
 from remit.calls import RESUMABLE, Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
 from remit.counters import spend, take, taken, without_own
@@ -81,6 +82,7 @@ class _Attempt:
         self.call_id = new_id("c")
         self.resumes: Mapping[str, Any] | None = None
         self.approvals: list[Mapping[str, Any]] = []
+        self.questions = Questions(deployment, txn, session, request, prepared)
         self.facts: Facts
 
     def enter(self) -> Entry:
@@ -109,10 +111,12 @@ class _Attempt:
             self.facts = facts = self._without_own(facts, self.resumes)
             decision = self._settle(facts)
         if decision.effect == "ask":
-            self._find_approvals()
+            self._find_approvals(decision)
+        elif decision.effect == "deny" and decision.enforced:
+            return self._deny(decision, facts)
         wanted = self.request.approval_id
         if wanted is not None and wanted not in {approval["id"] for approval in self.approvals}:
-            return self._deny(self._not_approved(wanted), facts)
+            return self._deny(self._refusal(*self.questions.not_usable(wanted, decision)), facts)
         if self.approvals and decision.effect == "ask":
             rules = facts.approved_rules | {approval["rule"] for approval in self.approvals}
             facts = replace(facts, approved_rules=frozenset(rules))
@@ -125,21 +129,6 @@ class _Attempt:
 
     def _settle(self, facts: Facts) -> Decision:
         return settle(self.session.chain, self.prepared.matched, facts, self.deployment.guardrails)
-
-    def _usable(self) -> list[Mapping[str, Any]]:
-        """Unused approvals of exactly this call. One that a guardrail asked for holds under that guardrail only: other
-        guardrails since then may mean something else by the same rule."""
-        found = approvals.usable(self.txn, self.session.id, self.prepared.content, self.request.approval_id)
-        guardrails = self.deployment.guardrails
-        if guardrails is None:
-            return found
-        return [
-            row
-            for row in found
-            if not guardrails.has(row["rule"])
-            or self.deployment.ledger.record_in(self.txn, row["requested_record"]).data.get("guardrails")
-            == guardrails.digest
-        ]
 
     # -- what was before
 
@@ -164,7 +153,7 @@ class _Attempt:
                 return self._refusal("call_conflict", "The same call id came before with other content.")
             if row["state"] == "running" and row["writer"] != txn.writer and self._writer_is_gone(row):
                 row = {**row, "state": "unknown"}
-            if row["state"] not in free and not self._asked_in_vain(row):
+            if row["state"] not in free and not self.questions.in_vain(row):
                 return self._met(call_id, row)
             attempt += 1
             call_id = f"{prepared.identity}.{attempt}"
@@ -225,41 +214,20 @@ class _Attempt:
             above = row["parent"] if row is not None else None
         return False
 
-    def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
+    def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Decision | None:
         self.call_id = call_id
-        approval = self.txn.get("approvals", row["approval_id"])
-        assert approval is not None
-        if approval["state"] == "approved":
-            return None
-        if approval["state"] == "requested":
-            return Refused(approvals.still_waiting(approval), call_id, approval["id"])
-        return self._refusal("approval_refused", "A person refused exactly this call.")
+        if self.questions.refused(row):
+            return self._refusal("approval_refused", "A person refused exactly this call.")
+        return None  # decided again, it runs, waits on, or asks what was not asked yet
 
-    def _asked_in_vain(self, row: Mapping[str, Any]) -> bool:
-        """Whether an earlier attempt asked and got no answer in time, or its answer let another call run."""
-        if row["state"] != "ask":
-            return False
-        approval = self.txn.get("approvals", row["approval_id"])
-        assert approval is not None
-        return approvals.lapse(self.deployment, self.txn, approval) or approval["state"] in ("lapsed", "used")
-
-    def _find_approvals(self) -> None:
+    def _find_approvals(self, decision: Decision) -> None:
         """Approvals of exactly this call. A request without an identity of its own goes on as the one that asked."""
-        self.approvals = self._usable()
+        self.approvals = self.questions.usable(decision)
         if not self.approvals or self.prepared.identity is not None:
             return
         asked = self.txn.get("calls", self.approvals[0]["call_id"])
         if asked is not None and asked["state"] == "ask":
             self.call_id = asked["id"]
-
-    def _not_approved(self, approval_id: str) -> Decision:
-        row = self.txn.get("approvals", approval_id)
-        if row is not None and row["session_id"] == self.session.id:
-            if approvals.lapse(self.deployment, self.txn, row) or row["state"] == "lapsed":
-                return self._refusal("approval_expired", "The approval lapsed before it was used.")
-            if row["state"] == "used":
-                return self._refusal("already_executed", "This approval was used; it lets one call run, once.")
-        return self._refusal("approval_mismatch", "The approval does not cover this call.")
 
     def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
         self.txn.append(
@@ -319,35 +287,8 @@ class _Attempt:
         return None
 
     def _tool_changed(self) -> Decision | None:
-        definition = self.request.definition
-        if definition is None:
-            return None
-        row = self.txn.get("tools", self.prepared.tool)
-        if row is not None and row["state"] == "accepted" and row["digest"] == definition.digest:
-            return None
-        data: dict[str, Any] = {
-            "tool": self.prepared.tool,
-            "definition": self.txn.artefact(definition.content, "application/vnd.remit.tool+json"),
-            "schema": definition.schema_digest,
-            "text": definition.text_digest,
-        }
-        stored = {
-            "digest": definition.digest,
-            "schema_digest": definition.schema_digest,
-            "text_digest": definition.text_digest,
-        }
-        ledger = self.deployment.ledger
-        if row is None:
-            accepted = self.txn.append(ledger.draft("tool.accepted", data={**data, "basis": "first_sight"}))
-            self.txn.put("tools", self.prepared.tool, **stored, state="accepted", record_id=accepted.id)
-            return None
-        if row["state"] == "accepted" or row["digest"] != definition.digest:
-            changed = self.txn.append(ledger.draft("tool.changed", data={**data, "accepted": row["digest"]}))
-            self.txn.put("tools", self.prepared.tool, **stored, state="changed", record_id=changed.id)
-        return self._refusal(
-            "tool_changed",
-            f"The definition of {self.prepared.tool} changed since it was accepted; a person has to accept it.",
-        )
+        refusal = pins.check(self.deployment, self.txn, self.request, self.prepared.tool)
+        return None if refusal is None else self._refusal(*refusal)
 
     # -- the four endings
 
@@ -515,14 +456,36 @@ class _Attempt:
                 txn.put("sessions", session.id, state="suspended")
 
     def _ask(self, decision: Decision, facts: Facts) -> Refused:
-        if approvals.was_refused(self.txn, self.session.id, self.prepared.content):
+        """Put every question that this call still waits for, each once; the first that is open is what it waits for."""
+        if self.questions.was_refused():
             return self._deny(self._refusal("approval_refused", "A person refused exactly this call."), facts)
-        waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content, decision.rule)
-        if waiting is not None:
-            return Refused(decision, waiting["call_id"], waiting["id"])
+        needs = needs_of(decision)
+        open_now = [self.questions.waiting(rule, decision) for rule, _ in needs]
+        known = next((row for row in open_now if row is not None), None)
+        if known is not None:
+            self.call_id = known["call_id"]
+        ids, fresh = [], []
+        for (rule, need), row in zip(needs, open_now, strict=True):
+            ids.append(row["id"] if row is not None else self._put_question(decision, facts, rule, need))
+            if row is None:
+                fresh.append(ids[-1])
+        details: dict[str, Any] = {"approvals": ids} if len(ids) > 1 else {}
+        if (another := self.questions.another()) is not None:
+            details["approved"] = another
+            reason = f"{decision.reason} Approval {another} is for another call of this tool: resume it to run that one."
+            decision = replace(decision, reason=reason)
+        remedy = Remedy("await_approval", approval_id=ids[0], details=details)
+        return Refused(replace(decision, remedy=remedy), self.call_id, ids[0], tuple(fresh))
+
+    def _put_question(self, decision: Decision, facts: Facts, rule: str, need: ApprovalNeed) -> str:
         approval_id = new_id("a")
-        data = self._common(decision, facts) | approvals.question(approval_id, decision, self.txn.now)
-        appended = self.txn.append(self._draft("approval.requested", decision, data))
-        approvals.open_question(self.txn, approval_id, self.session.id, data, self.prepared.content, appended.id)
-        self._put_call("ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id)
-        return Refused(decision, self.call_id, approval_id, fresh_approval=True)
+        ends = min(link.expires for link in self.session.chain)
+        question = approvals.question(approval_id, rule, need, self.txn.now, ends)
+        draft = self._draft("approval.requested", decision, self._common(decision, facts) | question)
+        appended = self.txn.append(draft)
+        content = self.prepared.content
+        approvals.open_question(self.txn, self.session.id, self.call_id, draft.data, content, appended.id)
+        existing = self.txn.get("calls", self.call_id)
+        if existing is None or existing["state"] != "ask":
+            self._put_call("ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id)
+        return approval_id
