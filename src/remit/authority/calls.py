@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -23,7 +23,7 @@ class CallView:
     whose value equals the default. `injected` are scalars that the framework adds. `covered` are arguments whose whole
     value a URI covers; `unresolved` says why the catalogue could not read the call; `catalogued` whether it knows
     what the tool touches. `secret` arguments are never shown in a sentence. `sources` is what earlier results hold for each
-    `from` of the grant, gathered before the call is judged.
+    `from` of the grant, gathered before the call is judged; None where the grant has none.
     """
 
     tool: str
@@ -36,7 +36,7 @@ class CallView:
     unresolved: str | None
     catalogued: bool
     secret: frozenset[str] = frozenset()
-    sources: Mapping[str, Found] = field(default_factory=dict)
+    sources: Mapping[str, Found] | None = None
 
 
 @dataclass(frozen=True, slots=True)

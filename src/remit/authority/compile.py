@@ -120,11 +120,11 @@ class CompiledClause:
         """The clause's name."""
         return self.source.name
 
-    def on(self, sources: Mapping[str, Found]) -> CompiledClause:
+    def on(self, sources: Mapping[str, Found] | None) -> CompiledClause:
         """This clause, its `from` bound to what earlier results hold. Itself where it points at none."""
         if not self.selectors:
             return self
-        return CompiledClause(self.tool, self.source, replace(self.scope, sources=sources), self.counters)
+        return CompiledClause(self.tool, self.source, replace(self.scope, sources=sources or {}), self.counters)
 
     def spends(self, call: CallView) -> tuple[Spend, ...]:
         """What one call adds to each counter that it touches."""
