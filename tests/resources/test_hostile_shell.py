@@ -137,7 +137,8 @@ def test_an_option_that_runs_a_program_or_names_a_file_is_refused(text: str) -> 
         "ls < /dev/udp/h/1", "ls <& x", "ls >>(rm x)", "ls\rrm x", "ls\x00rm x", "ls\x0brm x", "ls\x85rm x",
         "ls\u2028rm x", "ls \ud800", "ls @(a|b)", "ls !(a)", "ls +(a)", "!rm x", "\\!rm", "ls \"a\\\nb\"",
         "time -f x ls", "ls;" * 501, "(" * 21 + "ls" + ")" * 21, "sh -c 'sh -c \"sh -c ls\"'", "x" * 50_001,
-        "echo `ls \\`rm x\\``", "{fd}>x", "'' x", "- x", "%x", "=ls",
+        "echo `ls \\`rm x\\``", "rm &> x cat", "cd d &> x && rm y", "{ cd d; } &> x && rm y", "{fd}>x", "'' x",
+        "- x", "%x", "=ls",
     ],
 )  # fmt: skip
 def test_a_text_that_shells_or_parsers_could_read_differently_is_refused(text: str) -> None:

@@ -48,6 +48,12 @@ postgres ¦ WITH t AS (SELECT 1) DELETE FROM t ¦ write ~/public.t
 mysql ¦ WITH x AS (SELECT * FROM x) SELECT * FROM x ¦ read ~/app.x
 tsql ¦ WITH c AS (SELECT * FROM t) DELETE FROM c ¦ !
 tsql ¦ UPDATE x SET a = 1 FROM (SELECT * FROM t) x ¦ !
+mysql ¦ delete low_priority quick from t ¦ write ~/app.t
+mysql ¦ update low_priority ignore t set x = 1 ¦ write ~/app.t
+mysql ¦ update only t set x = 1 ¦ !
+mysql ¦ truncate table low_priority ¦ !
+mysql ¦ delete a from t AS A ¦ !
+mysql ¦ delete z from t AS a ¦ !
 tsql ¦ UPDATE a SET x = 1 FROM secret AS a ¦ read ~/dbo.secret, write ~/dbo.secret
 mysql ¦ DELETE a FROM secret AS a ¦ read ~/app.secret, write ~/app.secret
 """)

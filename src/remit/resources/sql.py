@@ -46,6 +46,9 @@ ACTIONS: Final = ("read", "write", "ddl", "admin")
 MAX_STATEMENTS: Final = 100
 MAX_DEPTH: Final = 100
 
+_MODIFIERS: Final = frozenset({"low_priority", "high_priority", "delayed", "quick", "ignore"})
+"""What MySQL lets stand before the table of a change."""
+
 
 class SqlReader:
     """Reads the SQL of one database. Immutable, and safe to share between threads."""
@@ -133,11 +136,12 @@ def _require_shallow(words: tuple[Token, ...]) -> None:
 def _rewritten(words: tuple[Token, ...], dialect: Dialect) -> tuple[Token, ...]:
     """The same statement without the words that the parser does not know and that change no table."""
     first = words[0]
+    if dialect == "mysql" and first.is_word("insert", "replace", "update", "delete"):
+        modifiers = _MODIFIERS if first.is_word("update", "delete") else _MODIFIERS - {"ignore"}
+        while len(words) > 1 and words[1].is_word(*modifiers):
+            words = (first, *words[2:])
     if first.is_word("replace") and dialect in ("sqlite", "mysql"):
-        rest = words[1:]
-        while rest and rest[0].is_word("low_priority", "delayed"):
-            rest = rest[1:]
-        return (Token("word", "INSERT", "insert", gap=True), *rest)
+        return (Token("word", "INSERT", "insert", gap=True), *words[1:])
     if dialect == "sqlite" and first.is_word("update") and len(words) > 3 and words[1].is_word("or"):
         return (first, *words[3:])
     if dialect == "sqlite" and first.is_word("create"):

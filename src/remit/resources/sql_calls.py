@@ -47,7 +47,7 @@ class Calls:
             name = token.value.lower()
             if token.kind == "word" and name in GRAMMAR:
                 continue
-            if name in anonymous or (name in tables and name.upper() not in known):
+            if name in anonymous or (name.lstrip("#") in tables and name.upper() not in known):
                 continue  # judged in the tree, or a name that columns follow
             self._require(name, quoted=token.kind == "quoted" and token.value != name)
 

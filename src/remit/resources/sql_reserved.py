@@ -37,6 +37,30 @@ RESERVED: Final = {
     "tsql": _COMMON - {"limit", "returning", "using"} | _TSQL,
 }
 _NAMING: Final = (exp.Table, exp.TableAlias, exp.Alias)
+_NEVER_TABLES: Final = word_set(
+    """
+abort after analyse analyze any array asc asymmetric authorization before both call cast change character
+collate column
+concurrently constraint convert cross current_date current_role current_time current_timestamp current_user databases
+deferrable delayed desc describe distinctrow div do dual each elseif enclosed end escape escaped exclusive
+explain false
+fetch for force foreign freeze full fulltext generated glob high_priority if ignore ilike immediate index
+indexed initially
+insteadof int inout interval isnull iterate keys kill lateral leading left limit linear lines load localtime
+localtimestamp
+lock long loop low_priority match mod natural notnull null offset on only optimize option optionally outfile
+over overlaps
+partition placing pragma primary procedure purge quick raise range read recursive references regexp reindex
+release rename
+repeat replace require resignal restrict right rlike rows schemas semi sensitive separator session_user show
+signal similar
+some spatial starting straight_join symmetric tablesample temporary terminated to trailing transaction trigger
+true undo
+unique unlock unlogged unnest unsigned usage use user utc_date utc_time utc_timestamp vacuum variadic verbose virtual
+while window write xor zerofill
+"""
+)
+"""Words that could be a modifier before the name of a table, which a parser may then take for its alias."""
 
 
 def require_no_reserved(tree: exp.Expr, dialect: str) -> None:
@@ -44,9 +68,16 @@ def require_no_reserved(tree: exp.Expr, dialect: str) -> None:
     name.
     """
     for node in tree.find_all(exp.Identifier):
-        if node.args.get("quoted") or node.name.lower() not in RESERVED[dialect]:
+        if node.args.get("quoted"):
             continue
-        if isinstance(node.parent, _NAMING) or (dialect == "tsql" and node.name.lower() not in ("user", "default")):
+        word = node.name.lower()
+        if word in _NEVER_TABLES and (node.arg_key == "this" and isinstance(node.parent, exp.Table | exp.TableAlias)):
+            raise NotCanonical(
+                f"{shown(node.name)} stands where a table is expected; in quotation marks it would be one"
+            )
+        if word not in RESERVED[dialect]:
+            continue
+        if isinstance(node.parent, _NAMING) or (dialect == "tsql" and word not in ("user", "default")):
             raise NotCanonical(
                 f"the reserved word {shown(node.name)} stands where a name is expected; it could open another statement"
             )

@@ -202,13 +202,15 @@ class TreeReader:
         """The target of a change that the statement's own list of tables may have given another name."""
         self._require_table(target)
         written = _names(target)
-        by_alias = [each for each in sources if len(written) == 1 and _alias(each) == self._plain(written[-1])]
-        if not by_alias:
-            named = [each for each in sources if isinstance(each, exp.Table) and not each.alias]
-            by_alias = [each for each in named if self._plain(_names(each)[-1]) == self._plain(written[-1])]
-            self._target(target, actions, visible)
-        else:
+        by_alias = [each for each in sources if len(written) == 1 and self._same(each.alias, written[-1])]
+        if by_alias:
             self._mark([target], ())
+        else:
+            named = [each for each in sources if isinstance(each, exp.Table) and not each.alias]
+            by_alias = [each for each in named if self._same(_names(each)[-1].text, written[-1])]
+            if not by_alias and self.naming.dialect == "mysql":
+                raise NotCanonical(f"{shown(written[-1].text)} is none of the tables that the change lists")
+            self._target(target, actions, visible)
         for each in by_alias:
             if not isinstance(each, exp.Table):
                 raise NotCanonical(
@@ -216,8 +218,12 @@ class TreeReader:
                 )
             self._target(each, actions, visible)
 
-    def _plain(self, name: Name) -> str:
-        return name.text.lower()
+    def _same(self, alias: str, name: Name) -> bool:
+        """Whether the server takes a name for an alias. Raises NotCanonical when letter case would decide."""
+        same = alias.lower() == name.text.lower()
+        if same and alias != name.text and self.naming.case != "insensitive" and self.naming.dialect != "tsql":
+            raise NotCanonical(f"{shown(name.text)} and {shown(alias)} differ in letter case alone")
+        return same and (alias == name.text or self.naming.case != "sensitive")
 
     def _select(self, node: exp.Select) -> None:
         into = node.args.get("into")
@@ -311,10 +317,6 @@ def _joined(node: exp.Expr) -> Iterator[exp.Expr]:
 
 def _joins(node: exp.Expr) -> list[exp.Expr]:
     return [each for join in node.args.get("joins") or () for each in _joined(join.this)]
-
-
-def _alias(node: exp.Expr) -> str | None:
-    return node.alias.lower() or None
 
 
 def _names(node: exp.Expr) -> tuple[Name, ...]:
