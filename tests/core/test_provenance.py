@@ -270,6 +270,18 @@ def test_what_the_session_wrote_is_not_read_back_as_anothers_word(session: Make)
     assert not may(work, ["x@evil.com"])
 
 
+def test_what_fits_only_because_the_session_called_it_so_is_not_meant(session: Make) -> None:
+    """A stranger's event that was given the name of the one that is trusted."""
+    people = {"each": {"from": {**READ, "where": {"title": "Introduction"}}}}
+    work = session(people)
+    gives(work, "crm.set_people", None, {"id": 13, "title": "Introduction"})
+    gives(work, "crm.read_event", {**EVENT, "people": ["x@evil.com"]}, {"id": 13})
+    assert not may(work, ["x@evil.com"])
+
+    gives(work, "crm.read_event", EVENT, {"id": 12})
+    assert may(work, ["bob@acme.com"])
+
+
 def test_writing_elsewhere_does_not_spoil_a_source(session: Make) -> None:
     """Another resource was written, and only that."""
     work = session({"each": {"from": READ}})

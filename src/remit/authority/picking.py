@@ -138,27 +138,30 @@ class Picker:
         result = call.result()
         if result is None:
             return {}, False
-        found: dict[Any, Any] = {}
-        for value in self._values(result[0], budget):
-            found.setdefault(same_key(value), value)
+        found: dict[Any, list[tuple[Any, Any]]] = {}
+        for value, beside in self._values(result[0], budget):
+            found.setdefault(same_key(value), []).append((value, beside))
             budget.value(len(found))
         if not found:
             return {}, False
         writers = [other for other in earlier if other.may_write(call)]
         if len(writers) > MAX_WRITERS:
             raise _TooMany
-        said = [call.said, *(writer.said for writer in writers)]
-        together = Said(
-            [dict(writer.arguments) for writer in writers if writer.arguments is not None]
-        )  # what one call could not put there alone, several could
-        counted = {
-            key: value
-            for key, value in found.items()
-            if not any(each.holds(value) for each in said) and not together.holds(value)
-        }
+        written = [writer.said for writer in writers]
+        # what one call could not put there alone, several could
+        written.append(Said([dict(writer.arguments) for writer in writers if writer.arguments is not None]))
+        counted = {}
+        for key, places in found.items():
+            value = places[0][0]
+            if call.said.holds(value) or any(each.holds(value) for each in written):
+                continue
+            # a place that fits only because the session called it so is not the place that was meant
+            if any(not any(each.holds(beside) for each in written) for _, beside in places):
+                counted[key] = value
         return counted, len(counted) < len(found)
 
-    def _values(self, result: Any, budget: _Budget) -> Iterator[Any]:
+    def _values(self, result: Any, budget: _Budget) -> Iterator[tuple[Any, Any]]:
+        """(value, the members beside it that `where` looked at)."""
         selector = self.selector
         root = unwrapped(result)
         if selector.at is None:
@@ -168,10 +171,12 @@ class Picker:
         for value, around in picked:
             if self.where and (not isinstance(around, Mapping) or not _holds(self.where, around)):
                 continue
+            beside = [around[name] for name, _, _ in self.where if name in around] if self.where else None
             if selector.pattern is not None:
-                yield from _captured(selector.pattern, value, budget)
+                for captured in _captured(selector.pattern, value, budget):
+                    yield captured, beside
             elif _comparable(value):
-                yield value
+                yield value, beside
 
 
 class _TooMany(Exception):
