@@ -124,7 +124,7 @@ def _window(txn: Txn, chain: list[GrantTerms], expires_in: timedelta | None) -> 
     if expires_in is not None and not timedelta(0) < expires_in <= MAX_LIFE:
         raise UsageError(f"a token lives longer than nothing and at most {MAX_LIFE}; got {expires_in}")
     ends = min(*(terms.expires for terms in chain), txn.now + (expires_in or MAX_LIFE))
-    if ends <= txn.now + timedelta(seconds=1):
+    if int(ends.timestamp()) <= txn.now.timestamp():  # a token says its end in whole seconds
         raise GrantError(f"grant {chain[-1].id} has ended; no token is issued for it")
     return ends
 
