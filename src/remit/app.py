@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from remit import amending, approvals, delegating, issuing, peopling, recovery, requesting
+from remit import amending, answering, approvals, delegating, issuing, peopling, pins, recovery, requesting
 from remit.approvals import Approval
 from remit.authority.durations import parse_span
 from remit.authority.guardrails import OwnFiles
@@ -377,9 +377,12 @@ class App:
         token: str | None = None,
         verifier: TokenVerifier | None = None,
         proof: str | None = None,
+        on_ask: str = "raise",
     ) -> Session:
         """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes.
 
+        `on_ask` says what its calls do that need an approval: `raise` `ApprovalRequired` at once, or `wait:45s` for the
+        answer, wherever it is given, and raise it then. A call may say otherwise.
         `token` is an access token that says who asks (`verifier` says whose tokens are believed), or, without a
         `grant`, a grant token: then `proof` shows that its key is held. Either is verified when the session opens.
         """
@@ -398,13 +401,20 @@ class App:
         elif grant_id is None or verifier is not None or proof is not None:
             raise UsageError("a session needs a grant or the id of one, or token= that carries one")
         return Session(
-            self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context, presenting=presenting
+            self,
+            grant_id,
+            key=key,
+            workload=workload,
+            idle=_idle(idle),
+            context=context,
+            presenting=presenting,
+            on_ask=on_ask,
         )
 
-    def join(self, session_id: str) -> Session:
+    def join(self, session_id: str, *, on_ask: str = "raise") -> Session:
         """A session that was opened before, here or elsewhere, by its id."""
         self.deployment.require("session")
-        return Session(self, None, session_id=session_id)
+        return Session(self, None, session_id=session_id, on_ask=on_ask)
 
     def close_session(self, session_id: str, reason: str, *, credential: Credential | str | None = None) -> None:
         """End a session from outside."""
@@ -443,17 +453,32 @@ class App:
         """One approval as it stands."""
         return approvals.load(self.deployment, approval_id)
 
-    def approve(self, approval_id: str, *, credential: Credential | str | None = None) -> Approval:
-        """Answer yes, as a person whom the clause names. `Session.resume` then runs the call."""
+    def approve(
+        self, approval_id: str, *, credential: Credential | str | None = None, shown: str | None = None
+    ) -> Approval:
+        """Answer yes, as a person whom the clause or guardrail names. `Session.resume` then runs the call.
+
+        `shown` is `Approval.shown` of what the person looked at: the answer counts for exactly that. Raises
+        `IdentityError`, `Denied` (`approval_expired`, `approval_mismatch`).
+        """
         self.deployment.require("approve")
-        return approvals.answer(self.deployment, approval_id, approve=True, credential=credential, reason=None)
+        return answering.answer(
+            self.deployment, approval_id, approve=True, credential=credential, reason=None, shown=shown
+        )
 
     def refuse(
-        self, approval_id: str, *, credential: Credential | str | None = None, reason: str | None = None
+        self,
+        approval_id: str,
+        *,
+        credential: Credential | str | None = None,
+        reason: str | None = None,
+        shown: str | None = None,
     ) -> Approval:
-        """Answer no."""
+        """Answer no: one person's no is enough."""
         self.deployment.require("approve")
-        return approvals.answer(self.deployment, approval_id, approve=False, credential=credential, reason=reason)
+        return answering.answer(
+            self.deployment, approval_id, approve=False, credential=credential, reason=reason, shown=shown
+        )
 
     # -- people, tools, verdicts
 
@@ -474,7 +499,7 @@ class App:
     def accept_tool(self, tool: str, *, credential: Credential | str | None = None) -> None:
         """Accept the definition that a tool has now; until then a changed tool is refused."""
         self.deployment.require("configure")
-        recovery.accept_tool(self.deployment, tool, credential)
+        pins.accept(self.deployment, tool, credential)
 
     def resolve(
         self,

@@ -52,6 +52,11 @@ class CallRequest:
     approval_id: str | None = None
     claimed: Mapping[str, Any] = field(default_factory=dict)
     objection: str | None = None
+    foreign: bool = False
+    """The tool belongs to a server that somebody else runs: first sight does not accept what it says of itself."""
+    accept_new: bool = False
+    """… but the operator said that it does, this once."""
+    on_ask: str | None = None
 
 
 class CallOptions(TypedDict, total=False):
@@ -73,6 +78,12 @@ class CallOptions(TypedDict, total=False):
     """The pending call that this one goes on with."""
     claimed: Mapping[str, Any]
     """What the request says of itself (`principal`, `agent`, `grant`): compared, never believed."""
+    foreign: bool
+    """The tool belongs to a server that somebody else runs: a person accepts its definition before its first call."""
+    accept_new: bool
+    """The operator said that what such a server lists is accepted at first sight."""
+    on_ask: str | None
+    """What to do when the call needs an approval: `raise`, or `wait:45s`; the session's own when omitted."""
 
 
 @dataclass(slots=True)
@@ -135,7 +146,8 @@ class Refused:
     decision: Decision
     call_id: str
     approval_id: str | None = None
-    fresh_approval: bool = False
+    fresh: tuple[str, ...] = ()
+    """Questions that were put just now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class Deployment:
     def accepted_schemas(self) -> dict[str, Mapping[str, Any]]:
         """JSON schemas of the tool definitions that are accepted here, by tool key."""
         found: dict[str, Mapping[str, Any]] = {}
-        for row in self.ledger.read().mappings(select(ToolRow).where(col(ToolRow.state) == "accepted")):
+        for row in self.ledger.read().mappings(select(ToolRow).where(col(ToolRow.digest).is_not(None))):
             schema = json.loads(self.ledger.artefact(row["digest"])).get("schema")
             if isinstance(schema, dict):
                 found[row["key"]] = schema

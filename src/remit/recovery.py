@@ -188,34 +188,6 @@ def resume_session(deployment: Deployment, session_id: str, credential: Credenti
     deployment.ledger.run(job)
 
 
-def accept_tool(deployment: Deployment, tool: str, credential: Credential | str | None) -> None:
-    """See `App.accept_tool`."""
-
-    def job(txn: Txn) -> None:
-        row = txn.get("tools", tool)
-        if row is None:
-            raise UsageError(f"no tool {tool!r} has been seen here")
-        if row["state"] == "accepted":
-            return
-        who = deployment.identify(txn, credential, act="tool.accept", about={"tool": tool, "definition": row["digest"]})
-        appended = txn.append(
-            deployment.ledger.draft(
-                "tool.accepted",
-                data={
-                    "tool": tool,
-                    "definition": row["digest"],
-                    "schema": row["schema_digest"],
-                    "text": row["text_digest"],
-                    "basis": "person",
-                    "by": who.as_record(),
-                },
-            )
-        )
-        txn.put("tools", tool, state="accepted", record_id=appended.id)
-
-    deployment.ledger.run(job)
-
-
 def record_no_grant(deployment: Deployment, tool: str, arguments: Mapping[str, Any], denied: Denied) -> None:
     """The record of a call that had no session. Sets the refusal's call id."""
     private: dict[str, Any] = {"tool": tool, "reason": denied.reason}

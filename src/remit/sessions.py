@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from remit import nesting, opening
-from remit.approvals import fresh_arguments
+from remit.approvals import approved_call
 from remit.attribution import Presented
 from remit.authority.brief import brief
 from remit.authority.calls import Decision, SessionFacts
@@ -29,6 +29,7 @@ from remit.facts import read_facts
 from remit.ids import new_id
 from remit.parties import Workload
 from remit.store.tables import ApprovalRow, RecordRow, SessionRow
+from remit.waiting import RAISE, Waiting, read_on_ask
 
 if TYPE_CHECKING:
     from remit.app import App
@@ -70,12 +71,14 @@ class Session:
         idle: timedelta | None = None,
         session_id: str | None = None,
         context: Mapping[str, Any] | None = None,
+        on_ask: str = RAISE,
         presenting: Callable[[], opening.Shown] | None = None,
     ) -> None:
         self._app = app
         self._wanted_grant = grant_id
         self._key = key
         self._idle = idle
+        self._on_ask = read_on_ask(on_ask)
         self._id = session_id
         self._first_context = context
         self._workload = Workload(workload) if isinstance(workload, str) else workload
@@ -143,7 +146,8 @@ class Session:
         asked for, and later requests get the stored result. The other options: `CallOptions`. Raises `Denied`,
         `ApprovalRequired`, `EvidenceUnavailable`, or what `run` raised.
         """
-        return self._app.gate.call(self._ready(tool, arguments), CallRequest(tool, arguments, run, **options))
+        request = CallRequest(tool, arguments, run, **options)
+        return self._app.gate.call(self._ready(tool, arguments), request, self._waiting(request))
 
     async def acall(
         self, tool: str, arguments: Mapping[str, Any], run: Callable[..., Any], **options: Unpack[CallOptions]
@@ -151,7 +155,13 @@ class Session:
         """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
         if not self._opened:
             await asyncio.to_thread(self._ready, tool, arguments)
-        return await self._app.gate.acall(self, CallRequest(tool, arguments, run, **options))
+        request = CallRequest(tool, arguments, run, **options)
+        return await self._app.gate.acall(self, request, self._waiting(request))
+
+    def _waiting(self, request: CallRequest) -> Waiting | None:
+        """How long this call waits for an answer when it needs one; None: not at all."""
+        span = self._on_ask if request.on_ask is None else read_on_ask(request.on_ask)
+        return None if span is None else Waiting(self._app.deployment, span)
 
     def _ready(self, tool: str, arguments: Mapping[str, Any]) -> Self:
         """Open for a call. Where the grant does not allow that, the refusal of the call is on record all the same."""
@@ -193,10 +203,10 @@ class Session:
         self._app.deployment.ledger.run(lambda txn: txn.put("sessions", self.id, detached=True))
 
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
-        approval, arguments = fresh_arguments(self._app.deployment, approval_id)
+        approval, request = approved_call(self._app.deployment, approval_id, run)
         if approval.session_id != self.id:
             raise UsageError(f"approval {approval_id} belongs to session {approval.session_id}, not to {self.id}")
-        return CallRequest(approval.tool, arguments, run, approval_id=approval_id)
+        return request
 
     def brief(self) -> str:
         """What is granted, what needs approval and what remains, for a system prompt. Granted values only."""

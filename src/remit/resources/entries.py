@@ -72,6 +72,8 @@ class EntrySpec(BaseModel):
     """Arguments that evidence cannot hold and need not."""
     labels: list[str] = []
     """What a session has touched once this tool ran."""
+    on_text_change: Literal["deny", "finding"] = "deny"
+    """When only words of the tool's definition changed: refuse its calls until a person accepts that, or record it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class ToolEntry:
     arguments: frozenset[str]
     """Every argument that an access is made from, covered or not."""
     action_words: tuple[str, ...]
+    on_text_change: Literal["deny", "finding"]
     _resolve: Resolver = field(repr=False, compare=False)
 
     @property
@@ -154,6 +157,7 @@ def read_entry(key: str, written: Any) -> tuple[ToolEntry, dict[str, Any]]:
         labels=tuple(spec.labels),
         covered=frozenset().union(*(template.covered for template in templates)),
         arguments=frozenset().union(*(template.arguments for template in templates)),
+        on_text_change=spec.on_text_change,
         action_words=tuple(dict.fromkeys(action for template in templates for action in template.actions)),
         _resolve=_together(templates),
     )

@@ -274,13 +274,17 @@ class PersonRow(Base, table=True):
 
 
 class ToolRow(Base, table=True):
-    """The definition of a tool that is pinned; key `server.tool`."""
+    """The definition of a tool that is pinned; key `server.tool`.
+
+    `state` is accepted; changed (`seen` is another one than the accepted `digest`); or new (none was accepted yet).
+    """
 
     __tablename__ = "tools"
     __table_args__ = (ONE_TREE,)
 
     key: str = Field(primary_key=True)
-    digest: str
+    digest: str | None = None
+    seen: str | None = None
     schema_digest: str | None = None
     text_digest: str | None = None
     state: str

@@ -215,7 +215,8 @@ def upgrade() -> None:
     op.create_table(
         "tools",
         sa.Column("key", sa.String(), nullable=False),
-        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=True),
+        sa.Column("seen", sa.String(), nullable=True),
         sa.Column("schema_digest", sa.String(), nullable=True),
         sa.Column("text_digest", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
