@@ -22,6 +22,9 @@ from remit.authority.words.origin import EACH, Selector, compiled_pattern, is_in
 MAX_VALUES: Final = 1_000
 """Values that one selector may find in all its results together."""
 
+MAX_PLACES: Final = 50
+"""Places of one value in one result that are looked at."""
+
 MAX_RESULTS: Final = 200
 """Results that one selector looks through: the latest ones."""
 
@@ -140,7 +143,9 @@ class Picker:
             return {}, False
         found: dict[Any, list[tuple[Any, Any]]] = {}
         for value, beside in self._values(result[0], budget):
-            found.setdefault(same_key(value), []).append((value, beside))
+            places = found.setdefault(same_key(value), [])
+            if len(places) < MAX_PLACES:
+                places.append((value, beside))
             budget.value(len(found))
         if not found:
             return {}, False
