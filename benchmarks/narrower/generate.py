@@ -165,6 +165,8 @@ class Maker:
             return self.literal(1)
         if roll < 0.12:
             return self.pick(["any", "self", ["a", "b"], [2, 2.5, "a"]])
+        if roll < 0.15:
+            return self.pick([{"type": "string", "max_len": self.pick([3, 5])}, {"not_one_of": [self.pick(TEXTS)]}])
         if roll < 0.2:
             low = self.chance.randint(-1, 3)
             return {"type": self.pick(["integer", "number"]), "min": low, "max": low + self.chance.randint(0, 4)}
