@@ -95,7 +95,7 @@ while true; do rm x; break; done ¦ *true, *rm, write ~/b/x, *break
 for f in a "b c"; do echo "$f"; done ¦ *echo
 cat < in > out 2>> err ¦ *cat, read ~/b/in, write ~/b/out, write ~/b/err
 ls > /dev/null 2>&1 ¦ *ls, read ~/b
-ls &> all ¦ *ls, read ~/b, write ~/b/all
+ls &> all ¦ !
 > x ¦ write ~/b/x
 2>x < y cat z ¦ *cat, write ~/b/x, read ~/b/y, read ~/b/z
 rm a > log /etc/passwd ¦ *rm, write ~/b/a, write ~/b/log, write ~/etc/passwd

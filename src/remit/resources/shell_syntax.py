@@ -23,8 +23,6 @@ MAX_COMMANDS: Final = 500
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REDIRECT: Final = re.compile(r"([0-9]?)(&>>|&>|<<<|<<-|<<|<&|>&|>>|>\||>|<)")
-_BOTH: Final = frozenset({"&>", "&>>"})
-"""To dash, `a &> b` is `a &` and then `> b`."""
 _DELIMITER: Final = re.compile(
     r"[ \t]*(?:'([A-Za-z_][A-Za-z0-9_]*)'|\"([A-Za-z_][A-Za-z0-9_]*)\"|([A-Za-z_][A-Za-z0-9_]*))"
 )
@@ -220,15 +218,12 @@ class Parser(Scanner):
         return self._loop([], name[0], tuple(items))
 
     def _redirects(self) -> tuple[Redirect, ...]:
-        """What follows a group."""
         found: list[Redirect] = []
         while True:
             self._blanks()
             redirect = self._redirect()
             if redirect is None:
                 return tuple(found)
-            if redirect.operator in _BOTH:
-                raise self.refused("a group with &> runs in the background to some shells; expected > file 2>&1")
             found.append(redirect)
 
     def _simple(self) -> Simple:
@@ -246,8 +241,6 @@ class Parser(Scanner):
                 break
             if self.peek() == "(":
                 raise self.refused("functions, arrays and extended patterns are not understood")
-            if any(each.operator in _BOTH for each in redirects):
-                raise self.refused("&> begins another command to some shells; expected > file 2>&1")
             name = _NAME.match(self.text, self.at)
             if not words and name is not None and self.text[name.end() : name.end() + 1] == "=":
                 self.at = name.end() + 1
@@ -256,14 +249,14 @@ class Parser(Scanner):
                 words.append(self.word())
         if not assignments and not words and not redirects:
             raise self.refused("expected a command")
-        if words and words[0].text == "cd" and any(each.operator in _BOTH for each in redirects):
-            raise self.refused("cd with &> runs in the background to some shells")
         return Simple(start, tuple(assignments), tuple(words), tuple(redirects))
 
     def _redirect(self) -> Redirect | None:
         found = _REDIRECT.match(self.text, self.at)
-        if found is None or (found[2] == "&>" and found[1]):
+        if found is None:
             return None
+        if found[2].startswith("&>"):
+            raise self.refused("&> ends the command to some shells, and is a redirection to others; expected > file 2>&1")
         operator, after = found[2], self.text[found.end() : found.end() + 1]
         if operator in ("<", ">") and after == "(" and not found[1]:
             return None  # a process substitution, which is a word
