@@ -1,8 +1,9 @@
 """Handing authority on: a child grant below its parent, narrower, signed and recorded like any other.
 
 Principal, `self` and bindings are the parent's and cannot be said again. (1) what was written is read and completed,
-(2) the parent and everything above it has to be in force, (3) the child is compared with the parent, (4) judged like any
-grant that is issued, (5) recorded as `grant.delegated`. One refused for being wider is a record too (`grant.refused`).
+(2) the parent and everything above it has to be in force, (3) the child is compared with the parent, (4) judged like
+any grant that is issued, (5) recorded as `grant.delegated`. One refused for being wider is recorded too
+(`grant.refused`).
 """
 
 from __future__ import annotations

@@ -65,9 +65,10 @@ def widenings(
     reasons = [*_inherited(child, parent), *_window(child, parent)]
     found = _handing_on(child, chain)
     spoken_for = {tool: _spoken_for(tool, child.document, parent.document) for tool in child.tools}
+    pair = Pair(_scope(child), _scope(parent))
     try:
         for tool, keys in spoken_for.items():
-            reasons += _tool(tool, keys, child, parent, catalogue)
+            reasons += _tool(tool, keys, child.document, parent.document, _covered(tool, catalogue), pair)
     except TooMuch as error:
         reasons.append(str(error))
     reasons += limits_over(child.document, parent.document, spoken_for)
@@ -147,12 +148,10 @@ def _spoken_for(tool: str, child: GrantDocument, parent: GrantDocument) -> froze
 
 
 def _tool(
-    tool: str, keys: frozenset[str], child: GrantTerms, parent: GrantTerms, catalogue: Catalogue | None
+    tool: str, keys: frozenset[str], child: GrantDocument, parent: GrantDocument, covered: frozenset[str], pair: Pair
 ) -> list[str]:
     if not keys:
         return [f"{tool}: its parent grants {listing(list(parent.tools), last='and')} only"]
-    pair = Pair(_scope(child), _scope(parent))
-    covered = _covered(tool, catalogue)
     found = []
     for clause in child.tools[tool]:
         for key in sorted(keys):

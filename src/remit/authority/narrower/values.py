@@ -18,7 +18,7 @@ from remit.authority.words.structure import AllOf, AnyOf
 from remit.authority.words.values import Anything
 from remit.errors import GrantError
 
-EFFORT: Final = 50_000
+EFFORT: Final = 20_000
 """Values and words that one comparison of two grants may look at. A grant is small; one that is not is refused."""
 
 
@@ -33,11 +33,12 @@ class Pair:
     child: Scope
     parent: Scope
     left: list[int] = field(default_factory=lambda: [EFFORT])
+    _known: dict[int, tuple[Constraint, tuple[Any, ...] | None]] = field(default_factory=dict)
 
     def inside(self, child: Constraint, parent: Constraint) -> bool:
         """Whether the parent accepts whatever the child accepts. Raises `TooMuch`."""
         number = takes_numbers(parent)
-        values = accepted(child, self.child)
+        values = self._accepted(child)
         return all(self._holds(child, word, number, values) for word in parent.words)
 
     def why_not(self, child: Constraint, parent: Constraint) -> str | None:
@@ -45,7 +46,7 @@ class Pair:
         if self.inside(child, parent):
             return None
         reason = f"allows {child.describe()}; its parent allows {parent.describe()}"
-        values = accepted(child, self.child)
+        values = self._accepted(child)
         if values is not None and not child.selectors():
             judge = parent.compile(self.parent)
             odd = next((value for value in values if judge(value) is not None), None)
@@ -83,7 +84,15 @@ class Pair:
         return False
 
     def _holds_for(self, child: Constraint, word: Word, number: bool) -> bool:
-        return self._holds(child, word, number, accepted(child, self.child))
+        return self._holds(child, word, number, self._accepted(child))
+
+    def _accepted(self, child: Constraint) -> tuple[Any, ...] | None:
+        """The child's values, looked up once; a constraint is kept here for as long as its number names it."""
+        found = self._known.get(id(child))
+        if found is None:
+            found = self._known[id(child)] = (child, accepted(child, self.child))
+            self._spend(1 if found[1] is None else len(found[1]))
+        return found[1]
 
     def _spend(self, effort: int) -> None:
         self.left[0] -= effort
