@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from remit.cli import (
+    amend,
     approval,
     call,
     demo,
@@ -21,6 +22,7 @@ from remit.cli import (
     setup,
     token,
     tool,
+    usage,
     verify,
     who,
 )
@@ -57,6 +59,10 @@ app.command("init")(setup.init)
 app.command("doctor")(setup.doctor)
 app.add_typer(person.app, name="person")
 app.command("login")(login.login)
+grant.app.command("amend")(amend.amend)
+grant.app.command("requests")(amend.requests)
+grant.app.command("refuse")(amend.refuse)
+grant.app.command("suggest")(amend.suggest)
 app.add_typer(grant.app, name="grant")
 app.add_typer(token.app, name="token")
 app.add_typer(session.app, name="session")
@@ -64,6 +70,7 @@ app.add_typer(call.app, name="call")
 app.add_typer(approval.app, name="approval")
 app.add_typer(tool.app, name="tool")
 app.command("who")(who.who)
+app.command("usage")(usage.usage)
 app.add_typer(review.app, name="review")
 app.add_typer(policy.app, name="policy")
 app.command("verify")(verify.verify)
