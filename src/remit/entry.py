@@ -472,7 +472,7 @@ class _Attempt:
         details: dict[str, Any] = {"approvals": ids} if len(ids) > 1 else {}
         if (another := self.questions.another()) is not None:
             details["approved"] = another
-            reason = f"{decision.reason} Approval {another} is for another call of this tool: resume it to run that one."
+            reason = f"{decision.reason} Approval {another} is for another call of this tool; resume it to run that."
             decision = replace(decision, reason=reason)
         remedy = Remedy("await_approval", approval_id=ids[0], details=details)
         return Refused(replace(decision, remedy=remedy), self.call_id, ids[0], tuple(fresh))
@@ -482,6 +482,7 @@ class _Attempt:
         ends = min(link.expires for link in self.session.chain)
         question = approvals.question(approval_id, rule, need, self.txn.now, ends)
         draft = self._draft("approval.requested", decision, self._common(decision, facts) | question)
+        self.prepared.draft = None  # one draft is one record, and the next question needs another
         appended = self.txn.append(draft)
         content = self.prepared.content
         approvals.open_question(self.txn, self.session.id, self.call_id, draft.data, content, appended.id)

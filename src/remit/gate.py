@@ -75,8 +75,8 @@ class Gate:
     def call(self, session: Session, request: CallRequest, waiting: Waiting | None = None) -> Any:
         """Decide, record and run one call; returns what the tool returned.
 
-        A call that needs an approval waits for it as long as `waiting` says, and is then decided again. Raises `Denied`,
-        `ApprovalRequired`, `EvidenceUnavailable`, or whatever the tool raised.
+        A call that needs an approval waits for it as long as `waiting` says, and is then decided again. Raises
+        `Denied`, `ApprovalRequired`, `EvidenceUnavailable`, or whatever the tool raised.
         """
         while True:
             found = self._call(session, request, None, waits=waiting is not None)

@@ -53,7 +53,7 @@ class Waiting:
         self._deadline = time.monotonic() + span.total_seconds()
 
     def answered(self, asked: ApprovalRequired) -> None:
-        """Block this thread until the question is answered yes. Raises `Denied` for no, and `asked` when time is over."""
+        """Block this thread until the answer is yes. Raises `Denied` for no, and `asked` when the time is over."""
         for pause in self._pauses(asked):
             if self._look(asked):
                 return

@@ -20,8 +20,10 @@ LONG: Final = timedelta(days=31)
 
 
 def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> None:
-    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds, and every limit
-    on different resources over a tool of which no catalogue says what it touches."""
+    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds.
+
+    And every limit on different resources over a tool of which no catalogue says what it touches.
+    """
     problems: list[str] = []
     document = _document(grant)
     for tool, clause in document.clauses():
@@ -39,7 +41,9 @@ def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> No
 def _counts_nothing(document: GrantDocument, catalogue: Catalogue) -> list[str]:
     """A limit that would never count anything reads like a bound and is none."""
     limited = [(f"{tool} ({clause.name})", [tool]) for tool, clause in document.clauses() if clause.limits.distinct]
-    limited += [(f"limits.shared.{place}", list(one.tools)) for place, one in enumerate(document.limits.shared) if one.distinct]
+    limited += [
+        (f"limits.shared.{place}", list(one.tools)) for place, one in enumerate(document.limits.shared) if one.distinct
+    ]
     found = [
         f"{where}: limits how many different resources are touched, but no catalogue says what {tool} touches"
         for where, tools in limited

@@ -173,7 +173,12 @@ class SharedLimit(Model):
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON."""
-        return {"tools": list(self.tools), "calls": self.calls, **_more(self), "sum": [one.to_json() for one in self.sum]}
+        return {
+            "tools": list(self.tools),
+            "calls": self.calls,
+            **_more(self),
+            "sum": [one.to_json() for one in self.sum],
+        }
 
 
 class GrantLimits(Model):
@@ -230,7 +235,7 @@ class Delegation(Model):
 
 
 class Approval(Model):
-    """Who has to approve each call of the clause, how many of them, why, and how long their answer may take and holds."""
+    """Who has to approve each call of the clause, how many of them, why, and how long their answer takes and holds."""
 
     by: Annotated[tuple[By, ...], BeforeValidator(one_or_more)]
     reason: Text | None = None
@@ -246,7 +251,8 @@ class Approval(Model):
         named = set(self.by)
         if all(isinstance(one, str) and not one.startswith("role:") for one in self.by) and self.count > len(named):
             raise Refusal(
-                f"takes {self.count} different persons, but `by` names {len(named)}; nobody could ever run this", "count"
+                f"takes {self.count} different persons, but `by` names {len(named)}; nobody could ever run this",
+                "count",
             )
         return self
 

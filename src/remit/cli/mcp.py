@@ -50,10 +50,15 @@ def proxy(
     policies: PolicyFiles = None,
     environment: Environment = "unspecified",
     development: Development = False,
+    accept_tools: Annotated[
+        bool,
+        typer.Option("--accept-tools", help="Accept tools that were never seen here; one that changed still waits."),
+    ] = False,
 ) -> None:
     """Run any stdio MCP server behind the gate: a client starts this command in the server's place.
 
-    Each tools/call is decided and recorded before the server sees it. stdout carries the protocol alone.
+    Each tools/call is decided and recorded before the server sees it. A tool that was never seen is refused until
+    `remit tool accept` (or with --accept-tools). stdout carries the protocol alone.
     """
     try:
         from remit_mcp import run_stdio
@@ -77,5 +82,6 @@ def proxy(
         environment=environment,
         credential=credential(person, key_file, development) if issuing else None,
         development=development,
+        accept_tools=accept_tools,
     )
     raise typer.Exit(code)
