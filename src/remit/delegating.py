@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from remit import attribution, issuing, opening
 from remit.authority.breadth import check_breadth
@@ -19,7 +19,7 @@ from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.durations import say_moment, show_moment
 from remit.authority.narrower import Widening, refuse, widenings
 from remit.authority.refusal import Refusal
-from remit.authority.source import read_changes
+from remit.authority.source import GrantSource, read_changes
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import DelegationWidened, Denied, GrantError
@@ -173,27 +173,15 @@ class _Delegation:
 
     def _content(self, parent: GrantTerms) -> tuple[dict[str, Any], str]:
         """The child's canonical content, with what it inherits, and the digest of what was written."""
-
-        def completed(tree: dict[str, Any]) -> dict[str, Any]:
-            for name in INHERITED:
-                if name in tree:
-                    raise Refusal("is the parent's and is not said again; take it away", name)
-            whole = {**tree, "principal": parent.principal}
-            if parent.addresses:
-                whole["self"] = list(parent.addresses)
-            self.unended = "expires" not in tree and "expires_in" not in tree
-            if self.unended:
-                whole["expires"] = show_moment(parent.expires)
-            return whole
-
-        read = read_changes(self.source, completed)
-        result = instantiate(read, self.parameters)
+        read = read_child(self.source, parent)
+        self.unended = "expires" not in read.written and "expires_in" not in read.written
+        result = instantiate(read.source, self.parameters)
         check_agent(result["agent"])
         held = json.loads(parent.canonical)["grant"]
         result |= {name: held[name] for name in INHERITED}
         if result["not_before"] is None and parent.not_before > self.deployment.ledger.now():
             result["not_before"] = show_moment(parent.not_before)
-        return result, read.digest
+        return result, read.source.digest
 
     def _compare(self, terms: GrantTerms, chain: tuple[GrantTerms, ...]) -> None:
         found = widenings(terms, chain, catalogue=self.deployment.catalogue)
@@ -202,6 +190,32 @@ class _Delegation:
             reason = f"it leaves out its end, and its parent ends at {ends}; add `expires_in:` or `expires:`"
             found.append(Widening("delegation_widened", reason))
         refuse(terms.agent, found)
+
+
+class Child(NamedTuple):
+    """A child as it was read, what it inherits filled in, and the keys that were written."""
+
+    source: GrantSource
+    written: frozenset[str]
+
+
+def read_child(source: Source, parent: GrantTerms) -> Child:
+    """Read a child of `parent`, in any form that a grant is read in. Raises `GrantError` for keys that it inherits."""
+    written: set[str] = set()
+
+    def completed(tree: dict[str, Any]) -> dict[str, Any]:
+        written.update(tree)
+        for name in INHERITED:
+            if name in tree:
+                raise Refusal("is the parent's and is not said again; take it away", name)
+        whole = {**tree, "principal": parent.principal}
+        if parent.addresses:
+            whole["self"] = list(parent.addresses)
+        if "expires" not in tree and "expires_in" not in tree:
+            whole["expires"] = show_moment(parent.expires)
+        return whole
+
+    return Child(read_changes(source, completed), frozenset(written))
 
 
 def _require_in_force(txn: Txn, chain: tuple[CompiledGrant, ...]) -> None:
@@ -215,4 +229,4 @@ def _require_in_force(txn: Txn, chain: tuple[CompiledGrant, ...]) -> None:
             raise GrantError(f"grant {link.id} ended at {ended}, so it is not handed on", code="grant_expired")
 
 
-__all__ = ["INHERITED", "delegate", "delegate_from"]
+__all__ = ["INHERITED", "Child", "delegate", "delegate_from", "read_child"]

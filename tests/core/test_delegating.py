@@ -360,9 +360,8 @@ def test_only_a_delegated_child_is_opened_inside(app: remit.App, parent: remit.G
         for other in (stranger, last):
             with pytest.raises(remit.UsageError, match="must be a delegated child"), app.session(other):
                 pass
-        with app.session(middle), app.session(last):
-            with pytest.raises(remit.UsageError, match="must be a delegated child"), app.session(parent, key="again"):
-                pass
+        with app.session(middle), app.session(last), pytest.raises(remit.UsageError, match="must be a delegated child"):
+            app.session(parent, key="again").__enter__()
     assert types(app).count("session.opened") == 3
 
 
