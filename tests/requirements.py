@@ -81,7 +81,6 @@ _CODES: Final = _family(
         "code:evaluator_error": "An error while deciding is a refusal.",
     },
     deferred={
-        "code:delegate_only": 2,
     },
 )
 
@@ -245,7 +244,18 @@ _SOURCES: Final = _family(
     },
 )
 
+_DELEGATION: Final = _family(
+    "design 5, delegation",
+    {
+        "delegate:inherited": "Principal, self and bindings are the parent's and cannot be said again.",
+        "delegate:tree-limits": "Limits count over the whole tree; children cannot multiply them.",
+        "delegate:revoked": "Revoking a link stops everything below it on the next call, and nothing beside it.",
+        "delegate:nested": "Inside a session only the session of a delegated child is opened.",
+    },
+)
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
+    **_DELEGATION,
     **_SOURCES,
     **_INVARIANTS,
     **_CODES,
