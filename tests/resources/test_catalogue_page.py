@@ -37,9 +37,9 @@ def test_each_call_of_the_page_touches_what_it_says(tmp_path: Path, call: str, a
     tool, _, arguments = call.partition("(")
     entry = example(tmp_path).entry(tool)
     assert entry is not None
-    given = {
-        word.arg or "": ast.literal_eval(word.value) for word in ast.parse(f"f({arguments}", mode="eval").body.keywords
-    }  # type: ignore[attr-defined]
+    call_node = ast.parse(f"f({arguments}", mode="eval").body
+    assert isinstance(call_node, ast.Call)
+    given = {word.arg or "": ast.literal_eval(word.value) for word in call_node.keywords}
     if accesses.startswith("refused"):
         with pytest.raises(NotCanonical):
             entry.resolve(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final, cast
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect as ParserDialect
@@ -14,6 +15,8 @@ from remit.resources.sql_lexer import Token
 from remit.resources.sql_names import Naming
 from remit.resources.text import shown, word_set
 
+_AROUND: Final = (exp.Filter, exp.Window, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)
+"""What may stand between a function and the schema before it."""
 READ_PRAGMAS = word_set("""
 application_id auto_vacuum collation_list compile_options data_version database_list encoding foreign_key_check
 foreign_key_list foreign_keys freelist_count function_list index_info index_list index_xinfo integrity_check
@@ -45,6 +48,10 @@ class Calls:
             if not token.is_name or not words[at + 1].is_op("("):
                 continue
             name = token.value.lower()
+            if at > 1 and words[at - 1].is_op(".") and not words[at - 2].is_word("pg_catalog"):
+                if not self.any_function and (name in anonymous or name.upper() in known or name not in tables):
+                    raise self._refusal(f"{words[at - 2].value}.{name}")
+                continue
             if token.kind == "word" and name in GRAMMAR:
                 continue
             if name in anonymous or (name.lstrip("#") in tables and name.upper() not in known):
@@ -106,10 +113,13 @@ def _called(node: exp.Anonymous) -> str:
 
 def _qualifier(node: exp.Func) -> str | None:
     """What stands before the function's name: `pg_catalog` of `pg_catalog.lower(x)`, or None."""
-    parent = node.parent
-    if isinstance(parent, exp.Dot) and parent.expression is node:
+    inner = cast(exp.Expr, node)
+    parent: exp.Expr | None = node.parent
+    while isinstance(parent, _AROUND) and parent.this is inner:
+        inner, parent = parent, parent.parent
+    if isinstance(parent, exp.Dot) and parent.expression is inner:
         return str(parent.this.sql()).lower()
-    if isinstance(parent, exp.Table) and parent.this is node:
+    if isinstance(parent, exp.Table) and parent.this is inner:
         parts = [parent.args[key] for key in ("catalog", "db") if parent.args.get(key) is not None]
         return ".".join(str(part) for part in parts).lower() or None
     return None
