@@ -256,7 +256,9 @@ class Parser(Scanner):
         if found is None:
             return None
         if found[2].startswith("&>"):
-            raise self.refused("&> ends the command to some shells, and is a redirection to others; expected > file 2>&1")
+            raise self.refused(
+                "&> ends the command to some shells, and is a redirection to others; expected > file 2>&1"
+            )
         operator, after = found[2], self.text[found.end() : found.end() + 1]
         if operator in ("<", ">") and after == "(" and not found[1]:
             return None  # a process substitution, which is a word
