@@ -80,8 +80,7 @@ _CODES: Final = _family(
         "code:evidence_unavailable": "A call whose record cannot be made durable is not run.",
         "code:evaluator_error": "An error while deciding is a refusal.",
     },
-    deferred={
-    },
+    deferred={},
 )
 
 _SEED: Final = _family(

@@ -251,7 +251,7 @@ class App:
         `source` is a grant in any form that `issue` takes, without `principal`, `self` and `bindings`, which are the
         parent's. Each of its clauses is narrower than one clause of the parent whole; limits, approvals and bounds of
         the parent are said again or made tighter, and it ends no later. Limits count on parent and child together.
-        Raises `DelegationWidened` with every reason (`.problems`; `delegation_too_deep` and `delegate_only` by `.code`),
+        Raises `DelegationWidened` with every reason (`.problems`; `delegation_too_deep`, `delegate_only` by `.code`),
         `GrantError`, `IdentityError`.
         """
         name = grant.id if isinstance(grant, Grant) else grant

@@ -192,9 +192,7 @@ def record(
     `kind` and `root` (the first grant of the tree) are for one that is handed on.
     """
     data, columns = sign(deployment, txn, source_digest, terms, who)
-    appended = txn.append(
-        deployment.ledger.draft(kind, data={**data, **(more or {})}, private=private_of(terms))
-    )
+    appended = txn.append(deployment.ledger.draft(kind, data={**data, **(more or {})}, private=private_of(terms)))
     txn.put(
         "grants",
         terms.id,

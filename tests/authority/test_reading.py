@@ -82,7 +82,11 @@ REFUSED_FILES = [
     ("arguments:\n      amount: {max: 50}", "resources: [read crm://a, read crm://a]", "stands twice"),
     ("arguments:\n      amount: {max: 50}", "approval: {reason: x}", "'by' is missing"),
     ("arguments:\n      amount: {max: 50}", "approval: {by: finance}", "names nobody who could"),
-    ("arguments:\n      amount: {max: 50}", "approval: {by: user:bob@acme.com, count: 2}", "nobody could ever run this"),
+    (
+        "arguments:\n      amount: {max: 50}",
+        "approval: {by: user:bob@acme.com, count: 2}",
+        "nobody could ever run this",
+    ),
     (
         "arguments:\n      amount: {max: 50}",
         "approval: {by: role:finance, expires_in: 5}",

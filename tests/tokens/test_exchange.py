@@ -388,5 +388,5 @@ class TestIdentity:
         """Nobody's tokens are believed by default."""
         with pytest.raises(UsageError, match="verifier="):
             app.session(grant, token="x.y.z")
-        with pytest.raises(UsageError, match="runs under a grant"):
+        with pytest.raises(UsageError, match="needs a grant"):
             app.session()
