@@ -244,8 +244,9 @@ class Approval(Model):
 
     @model_validator(mode="after")
     def _answerable(self) -> Approval:
-        if isinstance(self.count, Slot):  # `Count` hides that a template may leave it open
-            return self  # type: ignore[unreachable]
+        count: Any = self.count  # a whole number, or a parameter that a template leaves open
+        if isinstance(count, Slot):
+            return self
         if self.count > MAX_APPROVERS:
             raise Refusal(f"got {self.count}, expected at most {MAX_APPROVERS} persons", "count")
         named = set(self.by)
