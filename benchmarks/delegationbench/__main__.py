@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import delegationbench
+from benchmarks.delegationbench.defense import RemitDefense
 from delegationbench.corpus import resolve_scenario_path
 from delegationbench.oracle import evaluate
 from delegationbench.report import build_report, compute_metrics, render_metrics
 from delegationbench.runner import run_scenario
 from delegationbench.scenario import load_scenario
-
-from benchmarks.delegationbench.defense import RemitDefense
 
 
 def judged(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -34,16 +33,16 @@ def judged(path: Path) -> tuple[dict[str, Any], list[str]]:
     baseline = build_report(bare, evaluate(bare.trace, given))["expect_match"]
     with tempfile.TemporaryDirectory() as folder, RemitDefense(scenario, Path(folder)) as defense:
         result = run_scenario(scenario, defense=defense)
-        report = build_report(
-            result, evaluate(result.trace, given), defense="remit", baseline_expect_match=baseline
-        )
+        report = build_report(result, evaluate(result.trace, given), defense="remit", baseline_expect_match=baseline)
     return report, defense.refusals
 
 
 def main() -> int:
     """Run all of them and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", nargs="?", default="scenarios", help="a scenario or a folder; its own corpus if omitted")
+    parser.add_argument(
+        "path", nargs="?", default="scenarios", help="a scenario or a folder; its own if omitted"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="what was refused in each scenario")
     given = parser.parse_args()
     target, _ = resolve_scenario_path(given.path)

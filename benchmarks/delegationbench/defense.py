@@ -1,12 +1,11 @@
 """DelegationBench's defence interface, answered by Remit alone: every refusal below is one that Remit raised.
 
-What the benchmark calls an envelope is a grant token here: a delegation is `session.delegate`, then `app.token`; whoever
-receives the envelope opens a session with that token, which serves once. A tool call is `session.call` of the agent that
-the task was handed to. The adapter holds what travels between agents (tokens), and which agent holds which session.
+What the benchmark calls an envelope is a grant token here: a delegation is `session.delegate`, then `app.token`;
+whoever receives the envelope opens a session with that token, which serves once. A tool call is `session.call` of the
+agent that the task was handed to. The adapter holds what travels between agents (tokens), and who holds which session.
 """
 
 from __future__ import annotations
-
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,5 +131,3 @@ class _Refused:
         if isinstance(error, remit.Denied | remit.GrantError | remit.IdentityError):
             self.defense.refusals.append(f"{self.phase}: {error.code}")
             raise BlockedError(f"{error.code}: {error}") from error
-
-
