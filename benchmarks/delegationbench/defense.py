@@ -2,8 +2,7 @@
 
 What the benchmark calls an envelope is a grant token here: a delegation is `session.delegate`, then `app.token`;
 whoever receives the envelope opens a session with that token, which serves once. A tool call is `session.call` of the
-agent that the task was handed to. The adapter holds what travels between agents (tokens), and which agent holds which
-session.
+agent that the task was handed to. The adapter holds what travels between agents (tokens), and who holds which session.
 """
 
 from __future__ import annotations

@@ -10,12 +10,25 @@ from typing import Any, Final
 
 from remit.authority.model import ANY, ONLY
 from remit.authority.narrower.resources import covers
+from remit.authority.source import read_grant
 from remit.errors import GrantError
 from remit.resources.access import Access, Pattern
 from remit.review import following
 from remit.review.following import NOTHING
 from remit.review.generalise import MISSING, Said, as_source, count, generalise
 from remit.review.learning import Sample
+from remit.review.writing import constraint
+
+_GRANT: Final = """\
+task: x
+principal: user:x@acme.com
+agent: agent:x
+self: [x@acme.com]
+expires_in: 1m
+tools:
+  x.x:
+    arguments:
+      x: """
 
 MAX_LINES: Final = 8
 """So many resources are listed; more become a pattern."""
@@ -106,12 +119,27 @@ def _arguments(
             continue
         secret = any(name in sample.recalled.view.secret for sample in samples)  # no value of it is written down
         said = None if secret else _followed(values, samples, names) or generalise(values, held.get(name))
-        if said is None:
+        if said is None or not _reads(said.words):
             words = dict(held.get(name) or {"any": True})
             if any(value is MISSING for value in values):
                 words["optional"] = True
             said = Said(words, "as it was", False)
         made.arguments[name] = said
+
+
+def _reads(words: Mapping[str, Any]) -> bool:
+    """Whether a file can say this: some values have no spelling in a grant, such as an empty list in a list."""
+    argument = constraint({name: bound for name, bound in words.items() if not _is_parameter(bound)} or {"any": True})
+    text = f"{_GRANT}{argument}\n"
+    try:
+        read_grant(text)
+    except GrantError:
+        return False
+    return True
+
+
+def _is_parameter(bound: Any) -> bool:
+    return isinstance(bound, str) and bound.startswith("${")
 
 
 def _value(sample: Sample, name: str) -> Any:
