@@ -254,9 +254,49 @@ _DELEGATION: Final = _family(
     },
 )
 
+_APPROVALS: Final = _family(
+    "issue 3, approvals, limits, tool definitions",
+    {
+        "approvals:count": "Several different persons may have to say yes; one no is enough.",
+        "approvals:several": "A clause and a guardrail that both ask are two questions, answered in any order.",
+        "approvals:once": "Two processes that resume one approval run its call once.",
+        "approvals:wait": "A call may wait for its answer, without holding up anybody else.",
+        "approvals:other-process": "Answer and resumption may come from another process.",
+        "approvals:watch": "A person sees questions as they come.",
+        "limits:rate": "No stretch of a rate's length holds more calls than it allows.",
+        "limits:distinct": "Different resources are counted once each.",
+        "limits:given-back": "A call that did not run gives back what it took of every kind of limit.",
+        "limits:replay": "Decisions under every kind of limit follow from their records.",
+        "limits:processes": "Processes that share a budget spend exactly that, of every kind.",
+        "tools:first-sight": "A foreign server's tool waits for a person before its first call.",
+        "tools:text-change": "Where the catalogue says so, changed words are recorded and the call goes on.",
+        "tools:diff": "A changed definition is shown word by word to the person who accepts it.",
+    },
+)
+
+_AMENDING: Final = _family(
+    "issue 3, amending and usage",
+    {
+        "amend:agent": "An agent neither amends its own grant nor answers its own request.",
+        "amend:ceiling": "Only who may issue a grant may widen it; others may narrow it.",
+        "amend:version": "A change that was written for another version is refused.",
+        "amend:limits": "What was spent of a limit stays spent under the next version.",
+        "amend:session": "Sessions go on with the next version from their next call, and decisions name it.",
+        "amend:chain": "A child is amended within its parent; a parent's next version binds its children.",
+        "amend:request": "An agent asks, a person answers, and asking gives nothing.",
+        "usage:levels": "Granted, used, at the edge, attempted and never used, to arguments and resources.",
+        "suggest:poison": "Nothing is learned from calls that were refused, judged exceeded, or whose end is unknown.",
+        "suggest:replay": "The suggested grant permits every call that it was learned from.",
+        "suggest:narrow": "The suggested grant permits nothing that the grant in force did not.",
+        "suggest:parameters": "Values that equal a parameter under every grant of a template become the parameter.",
+    },
+)
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
+    **_AMENDING,
     **_DELEGATION,
     **_SOURCES,
+    **_APPROVALS,
     **_INVARIANTS,
     **_CODES,
     **_SEED,
