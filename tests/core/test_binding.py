@@ -67,7 +67,9 @@ class TestWhatChangedSince:
         with app.session(grant, key="k") as session:
             asked = ask(session, tool)
             app.approve(asked.approval_id, credential=BOB)
-            app.amend(grant, {**TRIAGE, "task": "Triage ticket 88 and refund everything"}, credential="user:ravi@acme.com")
+            app.amend(
+                grant, {**TRIAGE, "task": "Triage ticket 88 and refund everything"}, credential="user:ravi@acme.com"
+            )
             denied = refused(session, asked.approval_id, tool)
             again = ask(session, tool)
 
@@ -102,9 +104,11 @@ class TestWhatChangedSince:
             with app.session(grant, key="k") as session:
                 asked = ask(session, tool)
                 app.approve(asked.approval_id, credential=BOB)
-        with temporary(tmp_path, clock=clock, catalogue=CATALOGUE, people=STAFF, policies=policy) as app:
-            with app.session(grant, key="k") as session:
-                denied = refused(session, asked.approval_id, tool)
+        with (
+            temporary(tmp_path, clock=clock, catalogue=CATALOGUE, people=STAFF, policies=policy) as app,
+            app.session(grant, key="k") as session,
+        ):
+            denied = refused(session, asked.approval_id, tool)
 
         assert denied.code == "approval_mismatch"
         assert "the guardrails changed" in denied.reason

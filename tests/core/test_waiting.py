@@ -127,7 +127,13 @@ class TestWaiting:
 
 @pytest.mark.parametrize(
     ("on_ask", "says"),
-    [("interrupt", "later version"), ("wait", "expected"), ("wait:soon", "span of time"), ("ask", "expected"), ("", "expected")],
+    [
+        ("interrupt", "later version"),
+        ("wait", "expected"),
+        ("wait:soon", "span of time"),
+        ("ask", "expected"),
+        ("", "expected"),
+    ],
 )
 def test_what_is_not_known_is_refused_in_a_sentence(
     app: remit.App, grant: remit.Grant, tool: Tool, on_ask: str, says: str

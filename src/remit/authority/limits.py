@@ -244,8 +244,9 @@ class Approval(Model):
 
     @model_validator(mode="after")
     def _answerable(self) -> Approval:
-        if not isinstance(self.count, int):
-            return self  # a parameter that is still open
+        count: Any = self.count
+        if isinstance(count, Slot):
+            return self  # looked at again when the parameter has a value
         if self.count > MAX_APPROVERS:
             raise Refusal(f"got {self.count}, expected at most {MAX_APPROVERS} persons", "count")
         named = set(self.by)
