@@ -510,3 +510,67 @@ def test_a_closed_session_asks_for_nothing(app: remit.App, grant: remit.Grant) -
     with pytest.raises(remit.Denied) as denied:
         session.request(reason="one more thing")
     assert denied.value.code == "session_closed"
+
+
+# -- handed on
+
+
+PARENT: dict[str, Any] = {
+    **TRIAGE,
+    "delegation": {"depth": 1},
+    "tools": {"kb.search": "any", "crm.read_ticket": {"resources": ["read crm://tickets/*"]}},
+}
+CHILD: dict[str, Any] = {
+    "task": "Read ticket 88",
+    "agent": "agent:reader",
+    "expires_in": "10m",
+    "limits": {"calls": 10, "denied": 5},
+    "tools": {"kb.search": "any", "crm.read_ticket": {"resources": ["read crm://tickets/88"]}},
+}
+
+
+@pytest.mark.requirement("amend:chain")
+def test_a_child_is_amended_within_its_parent(app: remit.App) -> None:
+    """Whoever asks: what the parent does not have is not there to be given."""
+    parent = app.issue(PARENT, credential=RAVI)
+    child = app.delegate(parent, CHILD, credential=RAVI)
+
+    wider = amended(app, child, {"tools": {"crm.read_ticket": {"resources": ["read crm://tickets/*"]}}})
+    assert wider.version == 2
+    for changes in ({"tools": {"bash": "any"}}, {"expires_in": "2h"}, {"limits": {"denied": 5}}):
+        with pytest.raises(remit.DelegationWidened):
+            amended(app, wider, changes)
+    assert app.grant(child.id).version == 2
+
+
+@pytest.mark.requirement("amend:chain")
+def test_what_a_parent_loses_its_children_lose_on_the_next_call(app: remit.App, tool: Tool) -> None:
+    """The child still says it; every link is asked."""
+    parent = app.issue(PARENT, credential=RAVI)
+    child = app.delegate(parent, CHILD, credential=RAVI)
+    with app.session(child) as session:
+        session.call("kb.search", {}, run=tool)
+        amended(app, parent, None, without=["kb.search"])
+        with pytest.raises(remit.Denied) as denied:
+            session.call("kb.search", {}, run=tool)
+        session.call("crm.read_ticket", {"id": 88}, run=tool)
+
+    assert denied.value.code in ("tool_not_granted", "delegation_widened")
+    assert app.grant(child.id).version == 1
+    newest = app.grant(parent.id).digest
+    assert [record["chain"][0] == newest for record in data(app, "call.intent")] == [False, True]
+
+
+@pytest.mark.requirement("amend:chain")
+def test_a_shorter_parent_ends_the_sessions_below_it(app: remit.App, clock: Clock, tool: Tool) -> None:
+    """A session ends with the first link of its chain that ends."""
+    parent = app.issue(PARENT, credential=RAVI)
+    child = app.delegate(parent, CHILD, credential=RAVI)
+    with app.session(child, key="thread:1") as session:
+        session.call("kb.search", {}, run=tool)
+        amended(app, parent, {"expires_in": "2m"})
+        clock.forward(minutes=3)
+        with pytest.raises(remit.Denied) as denied:
+            session.call("kb.search", {}, run=tool)
+    assert denied.value.code == "grant_expired"
+    assert denied.value.rule == parent.id

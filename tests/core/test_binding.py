@@ -104,8 +104,10 @@ class TestWhatChangedSince:
             with app.session(grant, key="k") as session:
                 asked = ask(session, tool)
                 app.approve(asked.approval_id, credential=BOB)
-        again = temporary(tmp_path, clock=clock, catalogue=CATALOGUE, people=STAFF, policies=policy)
-        with again as app, app.session(grant, key="k") as session:
+        with (
+            temporary(tmp_path, clock=clock, catalogue=CATALOGUE, people=STAFF, policies=policy) as app,
+            app.session(grant, key="k") as session,
+        ):
             denied = refused(session, asked.approval_id, tool)
 
         assert denied.code == "approval_mismatch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -193,3 +194,37 @@ def test_decisions_under_moving_limits_are_decided_again_alike(app: remit.App, t
         found.append(again.rule)
 
     assert {rule for rule in found if rule} >= {"crm.read_ticket/only:rate", "crm.read_ticket/only:resources"}
+
+
+def _spend(url: str, grant_id: str, process: int, report: Any) -> None:
+    permitted = 0
+    with remit.open(url, development=True, catalogue=CATALOGUE) as app, app.session(grant_id, key="shared") as session:
+        for number in range(12):
+            try:
+                session.call("crm.read_ticket", {"id": f"{process}-{number}"}, run=lambda id: id)  # noqa: A006
+            except remit.Denied:
+                continue
+            permitted += 1
+    report.put(permitted)
+
+
+@pytest.mark.requirement("limits:processes")
+@pytest.mark.parametrize(
+    "limits", [{"rate": "40/day"}, {"distinct": {"resources": "crm://tickets/*", "max": 40}}], ids=["rate", "distinct"]
+)
+def test_eight_processes_spend_exactly_one_budget(tmp_path: Path, limits: dict[str, Any]) -> None:
+    """96 attempts on a budget of 40; `benchmarks/chaos/budget.py` does it with 1,000."""
+    with temporary(tmp_path, catalogue=CATALOGUE) as app:
+        grant = app.issue(granted(limits), credential="user:ravi@acme.com")
+        spawn = multiprocessing.get_context("spawn")
+        report = spawn.Queue()
+        workers = [spawn.Process(target=_spend, args=(app.url, grant.id, process, report)) for process in range(8)]
+        for worker in workers:
+            worker.start()
+        permitted = [report.get(timeout=120) for _ in workers]
+        for worker in workers:
+            worker.join(60)
+
+        assert sum(permitted) == 40
+        assert sum(record.type == "call.intent" for record in app.records()) == 40
+        app.verify()

@@ -51,6 +51,7 @@ def session(app: remit.App) -> remit.Session:
     _try(work, "pay.send", to="DE1", amount=20)
     _try(work, "pay.send", to="DE1", amount=75)
     _try(work, "crm.nothing")
+    _try(work, "pay.send", to={"z": 1, "a": {"y": 1, "b": 2}}, amount=1)
     with pytest.raises(remit.ApprovalRequired) as held:
         work.call("pay.plan", {"amount": 5}, run=lambda **_: None)
     app.approve(held.value.approval_id, credential="user:bob@acme.com")
@@ -74,9 +75,9 @@ def test_every_decision_is_taken_again_identically(app: remit.App, session: remi
     """Permits, refusals, questions, approved calls and spent limits."""
     found = reproduce(app)
 
-    assert (found.decisions, found.same) == (9, 9)
+    assert (found.decisions, found.same) == (10, 10)
     assert not found.undecidable
-    assert reproduce(app, session.id).same == 9
+    assert reproduce(app, session.id).same == 10
 
 
 @pytest.mark.requirement("replay:tampered")
@@ -111,7 +112,8 @@ def test_a_wider_grant_counts_its_own_limits(app: remit.App, session: remit.Sess
                                             "limits": {"calls": 2}}}  # fmt: skip
     found = _changed(app, tools=tools)
 
-    assert ("deny argument_out_of_bounds", "permit", "pay.send/only", 2) in found
+    assert ("deny argument_out_of_bounds", "permit", "pay.send/only", 1) in found
+    assert ("deny argument_out_of_bounds", "deny limit_reached", "pay.send/only:calls", 2) in found
     assert not any(row[0] == "permit" for row in found)
 
 
@@ -128,7 +130,7 @@ def test_the_same_files_change_nothing(app: remit.App, session: remit.Session) -
     found = replay(app, Others(grant=read_grant(GRANT), catalogue=Catalogue.load(CATALOGUE)))
 
     assert found.rows() == []
-    assert found.unchanged == found.decisions == 9
+    assert found.unchanged == found.decisions == 10
     assert found.resolver_changed == 0
 
 
@@ -153,7 +155,7 @@ def test_an_erased_call_is_counted_and_not_guessed(app: remit.App, session: remi
     app.ledger.run(erase)
 
     assert reproduce(app).undecidable == {"erased": 1}
-    assert reproduce(app).same == 8
+    assert reproduce(app).same == 9
     assert replay(app, Others()).undecidable == {"erased": 1}
 
 
@@ -167,11 +169,11 @@ def test_a_decision_outlives_its_source(app: remit.App, session: remit.Session) 
 
     app.ledger.run(erase)
 
-    assert reproduce(app).same == 9
+    assert reproduce(app).same == 10
 
 
 def test_a_grant_of_another_template_is_for_other_sessions(app: remit.App, session: remit.Session) -> None:
     """Its parameters would mean something else."""
     other = {**GRANT, "template": "other", "parameters": {"n": {"type": "integer"}}, "bindings": {"n": "${n}"}}
 
-    assert replay(app, Others(grant=read_grant(other))).undecidable == {"other_grant": 9}
+    assert replay(app, Others(grant=read_grant(other))).undecidable == {"other_grant": 10}

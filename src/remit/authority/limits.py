@@ -244,9 +244,9 @@ class Approval(Model):
 
     @model_validator(mode="after")
     def _answerable(self) -> Approval:
-        count: Any = self.count  # a whole number, or a parameter that a template leaves open
+        count: Any = self.count
         if isinstance(count, Slot):
-            return self
+            return self  # looked at again when the parameter has a value
         if self.count > MAX_APPROVERS:
             raise Refusal(f"got {self.count}, expected at most {MAX_APPROVERS} persons", "count")
         named = set(self.by)

@@ -247,11 +247,12 @@ def _shown_json(value: Any, limit: int) -> str:
     if isinstance(value, list | tuple):
         value = list(value[:limit])
     elif isinstance(value, dict):
-        value = dict(list(value.items())[:limit])
+        value = dict(sorted(value.items(), key=lambda item: str(item[0]))[:limit])
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**limit:
         return f"an integer of {value.bit_length()} bits"
     try:
-        return json.dumps(value, ensure_ascii=False, default=repr)
+        # sorted, so that the sentence is the same when the value comes back from evidence, which keeps no order of keys
+        return json.dumps(value, ensure_ascii=False, default=repr, sort_keys=True)
     except (TypeError, ValueError, RecursionError):
         return f"a {type(value).__name__}"
 

@@ -139,6 +139,7 @@ def _head(show: Console, found: SessionReport) -> None:
         ("agent", session["agent"]),
         ("on behalf of", session["principal"]),
         ("grant", _grant_words(grant)),
+        ("handed on from", _handed_on(session, grant)),
         ("bound to", dict(grant.get("bindings", {}))),
         ("time", f"{at(session['opened'])} to {ended}"),
     ]
@@ -151,6 +152,13 @@ def _grant_words(grant: Any) -> str | None:
     template = f" from template {grant['template']}" if grant["template"] else ""
     state_now = "" if grant["state"] == "active" else f", now {grant['state']}"
     return f"{grant['id']} version {grant['version']}{template}, issued by {grant['issuer']}{state_now}"
+
+
+def _handed_on(session: Any, grant: Any) -> str | None:
+    if not grant or not grant["parent"]:
+        return None
+    inside = f", in session {session['parent']}" if session["parent"] else ""
+    return f"grant {grant['parent']}{inside}"
 
 
 def _beside(found: SessionReport) -> Table:

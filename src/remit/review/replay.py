@@ -242,8 +242,9 @@ class _Replay:
         except CannotRecall as cannot:
             self._found.undecidable[cannot.why] += 1
             return
-        if decision.effect == "permit" and record.type == "call.intent":
-            self._spend(record.data["call"], decision)
+        call = record.data["call"]
+        if decision.effect == "permit" and record.type != "call.resumed" and call not in self._spent:
+            self._spend(call, decision)  # it would have run, whether or not it did
         now = Verdict.of(decision)
         if (now.effect, now.code, now.enforced) == (
             recalled.decided.effect,

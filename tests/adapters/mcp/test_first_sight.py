@@ -38,7 +38,7 @@ def grants(app: remit.App, granted: Callable[..., dict[str, Any]]) -> remit_mcp.
 
 def states(app: remit.App) -> dict[str, str]:
     """Every tool that was seen."""
-    return {row[0]: row[1] for row in app.ledger.read().rows(select(col(ToolRow.key), col(ToolRow.state)))}
+    return {str(key): str(state) for key, state in app.ledger.read().rows(select(col(ToolRow.key), col(ToolRow.state)))}
 
 
 @pytest.mark.requirement("tools:first-sight")
