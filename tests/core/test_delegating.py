@@ -268,6 +268,15 @@ def test_a_parent_amended_meanwhile_binds_its_children(app: remit.App, parent: r
     assert len(tool.calls) == 1
 
 
+@pytest.mark.requirement("I5")
+def test_who_may_not_issue_a_grant_does_not_hand_it_on(app: remit.App) -> None:
+    """Its own rule says who may; the principal and the issuer always may."""
+    parent = app.issue({**PARENT, "issue": {"by": ["role:support"]}}, credential=RAVI)
+    with pytest.raises(remit.IdentityError, match="may not hand on"):
+        app.delegate(parent, CHILD, credential="user:carol@acme.com")
+    child_of(app, parent)
+
+
 def test_only_a_handle_that_may_issue_hands_on(app: remit.App, parent: remit.Grant, tmp_path: Path) -> None:
     """An agent's process that cannot sign grants cannot make narrower ones either."""
     app.close()
