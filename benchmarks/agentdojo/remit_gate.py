@@ -19,7 +19,7 @@ from gates import Approver, Execute, Verdict
 from hijack import signature
 
 import remit
-from remit.review.replay import reproduce
+from remit.testing import reproduce
 
 GRANTS: Final = pathlib.Path(__file__).resolve().parent / "grants"
 CATALOGUE: Final = GRANTS.parent / "catalogue.yaml"

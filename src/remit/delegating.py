@@ -22,7 +22,7 @@ from remit.authority.refusal import Refusal
 from remit.authority.source import GrantSource, read_changes
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
-from remit.errors import DelegationWidened, Denied, GrantError
+from remit.errors import DelegationWidened, Denied, GrantError, IdentityError
 from remit.identity import Credential, Identity, check_agent
 from remit.ids import new_id
 from remit.ledger.canonical import canonical
@@ -52,7 +52,10 @@ def delegate(
     deployment.require("issue")
 
     def who(txn: Txn, about: Mapping[str, Any]) -> tuple[Identity, dict[str, Any]]:
-        return deployment.identify(txn, credential, act="grant.delegate", about=about), {}
+        person = deployment.identify(txn, credential, act="grant.delegate", about=about)
+        for link in deployment.chain(txn, parent_id):
+            _require_entitled(person, link.terms)
+        return person, {}
 
     return _Delegation(deployment, parent_id, source, parameters, key, who).run()
 
@@ -216,6 +219,13 @@ def read_child(source: Source, parent: GrantTerms) -> Child:
         return whole
 
     return Child(read_changes(source, completed), frozenset(written))
+
+
+def _require_entitled(person: Identity, terms: GrantTerms) -> None:
+    """Raises `IdentityError` where a grant says who may issue it, and this is none of them, nor whose it is."""
+    by = terms.issue.by if terms.issue is not None else ()
+    if by and person.subject not in (terms.principal, terms.issuer) and not person.holds(by):
+        raise IdentityError(f"{person.subject} may not hand on grant {terms.id}; it takes {', '.join(by)}")
 
 
 def _require_in_force(txn: Txn, chain: tuple[CompiledGrant, ...]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import remit
 from tests.cli.conftest import Run
 
 PARENT = """\
@@ -41,6 +42,9 @@ def test_a_grant_is_handed_on_or_refused_with_every_reason(run: Run, folder: Pat
     done = run("grant", "delegate", parent, "child.yaml", "-p", "most=20", *me, "--json")
     assert (done.code, done.json["parent"], done.json["principal"]) == (0, parent, "user:ravi@acme.com")
     assert parent in run("grant", "show", done.json["grant"]).out
+    with remit.open(development=True) as app, app.session(done.json["grant"]) as session:
+        session_id = session.id
+    assert f"handed on from grant {parent}" in run("session", "show", session_id).words.replace("  ", " ")
     assert "Handed on as g-" in run("grant", "delegate", parent, "child.yaml", "-p", "most=9", *me).out
 
     wider = run("grant", "delegate", parent, "child.yaml", "-p", "most=21", *me, "--json")

@@ -208,6 +208,41 @@ def test_children_do_not_multiply_limits(app: remit.App, parent: remit.Grant, to
 
 
 @pytest.mark.requirement("I4")
+def test_a_child_that_is_handed_over_as_a_token_serves_once(app: remit.App, parent: remit.Grant, tool: Tool) -> None:
+    """Presented again, by whomever, it opens nothing."""
+    token = app.token(child_of(app, parent), audience=app.ledger.origin, credential=RAVI)
+    with app.session(token=token, verifier=app.verifier()) as session:
+        session.call("crm.read_ticket", {"id": 88}, run=tool)
+        assert session.agent == CHILD["agent"]
+    with pytest.raises(remit.IdentityError, match="used before"):
+        app.session(token=token, verifier=app.verifier()).open()
+    assert types(app).count("session.opened") == 1
+
+
+@pytest.mark.requirement("I4")
+def test_what_a_child_reads_marks_the_whole_tree(tmp_path: Path) -> None:
+    """Labels gather on the root, so that no child reads what is confidential and leaves its parent clean."""
+    catalogue = {"tools": {"crm.read_ticket": {**CATALOGUE["tools"]["crm.read_ticket"], "labels": ["confidential"]}}}
+    guardrail = tmp_path / "egress.cedar"
+    guardrail.write_text(
+        '@id("egress") @reason("nothing leaves after confidential reads")\n'
+        'forbid(principal, action == Action::"kb.search", resource)\n'
+        'when { context.session.labels.contains("confidential") };\n',
+        encoding="utf-8",
+    )
+    with temporary(tmp_path, catalogue=catalogue, policies=guardrail) as app:
+        parent = app.issue(
+            {**PARENT, "tools": {name: TRIAGE["tools"][name] for name in ("crm.read_ticket", "kb.search")}},
+            credential=RAVI,
+        )
+        with app.session(parent) as session:
+            permits(session, "kb.search", {"q": "x"})
+            with app.session(session.delegate(CHILD)) as inner:
+                inner.call("crm.read_ticket", {"id": 88}, run=Tool())
+            denies(session, "kb.search", {"q": "x"}, "guardrail")
+
+
+@pytest.mark.requirement("I4")
 def test_every_link_is_asked_for_its_approval(app: remit.App, parent: remit.Grant) -> None:
     """A child that adds an approval does not replace its parent's."""
     clause = {**REFUND[1], "approval": {**REFUND[1]["approval"], "reason": "the reader asks"}}
@@ -231,6 +266,15 @@ def test_a_parent_amended_meanwhile_binds_its_children(app: remit.App, parent: r
             session.call("crm.read_ticket", {"id": 88}, run=tool)
     assert denied.value.code == "tool_not_granted"
     assert len(tool.calls) == 1
+
+
+@pytest.mark.requirement("I5")
+def test_who_may_not_issue_a_grant_does_not_hand_it_on(app: remit.App) -> None:
+    """Its own rule says who may; the principal and the issuer always may."""
+    parent = app.issue({**PARENT, "issue": {"by": ["role:support"]}}, credential=RAVI)
+    with pytest.raises(remit.IdentityError, match="may not hand on"):
+        app.delegate(parent, CHILD, credential="user:carol@acme.com")
+    child_of(app, parent)
 
 
 def test_only_a_handle_that_may_issue_hands_on(app: remit.App, parent: remit.Grant, tmp_path: Path) -> None:

@@ -275,6 +275,33 @@ def test_values_that_follow_a_parameter_become_the_parameter(app: remit.App) -> 
 
 
 @pytest.mark.requirement("suggest:parameters")
+def test_an_address_follows_a_parameter(tmp_path: Path) -> None:
+    """As a resource, where the catalogue says that a mail goes to it."""
+    catalogue = {"tools": {"mail.send": {"accesses": ["send mailto:{to}"], "kinds": {"to": "email"}}}}
+    template = {
+        **OPEN,
+        "template": "mail",
+        "parameters": {"customer": {"email": {"domains": ["example.com"]}}},
+        "task": "Write to ${customer}",
+        "tools": {"mail.send": {"resources": ["send mailto:*@example.com"]}},
+    }
+    with temporary(tmp_path, catalogue=catalogue, people=PEOPLE) as app:
+        for customer in ("ann@example.com", "bea@example.com"):
+            grant = app.issue(template, {"customer": customer}, credential=DORA)
+            worked(app, grant, ("mail.send", {"to": customer}), ("mail.send", {"to": "desk@example.com"}))
+
+        found = suggest(app.deployment, "mail")
+
+        assert clauses(found, "mail.send")[0]["resources"] == [
+            "send mailto:${customer}",
+            "send mailto:desk@example.com",
+        ]
+        with under(app, found, customer="cyd@example.com") as session:
+            assert session.explain("mail.send", {"to": "cyd@example.com"}).effect == "permit"
+            assert session.explain("mail.send", {"to": "ann@example.com"}).effect == "deny"
+
+
+@pytest.mark.requirement("suggest:parameters")
 def test_a_value_that_followed_in_all_sessions_but_one_does_not_follow(app: remit.App) -> None:
     """One session read another ticket than its own, so what was read is listed."""
     for ticket, read in ((88, 88), (89, 89), (90, 12)):

@@ -203,17 +203,26 @@ def _lines(group: Sequence[tuple[Access, Sample]], names: Sequence[str], before:
 
 def _following(group: Sequence[tuple[Access, Sample]], names: Sequence[str]) -> set[str]:
     """The resources, each segment that equals a parameter replaced by it, where that is so under every grant."""
-    rows = [(str(access).split("/"), sample) for access, sample in group]
+    rows = [(_parts(access), sample) for access, sample in group]
     grants = {sample.grant_id: sample.parameters for _, sample in rows}
     differing = [name for name in names if name in following.varying(list(grants.values()))]
-    for place in range(2, len(rows[0][0])):
+    for place in range(1, len(rows[0][0])):
         for name in differing:
             same = [(parts, one) for parts, one in rows if following.segment([parts[place]], [one.parameters], [name])]
             if {one.grant_id for _, one in same} == set(grants):
                 for parts, _ in same:
                     parts[place] = f"${{{name}}}"
                 break
-    return {"/".join(parts) for parts, _ in rows}
+    separator = "" if group[0][0].kind == "mailto" else "/"
+    return {separator.join(parts) for parts, _ in rows}
+
+
+def _parts(access: Access) -> list[str]:
+    """What a parameter can stand for, behind what it cannot: an address, or one segment of a path."""
+    if access.kind == "mailto":
+        return [f"{access.action} mailto:", access.uri.removeprefix("mailto:")]
+    start, _, path = str(access).partition("://")
+    return [f"{start}:/", *path.split("/")]
 
 
 def _pattern(lines: Sequence[str]) -> str | None:
