@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from remit.authority.calls import ApprovalNeed, CallView, Spend
 from remit.authority.keys import server_wildcard
