@@ -40,9 +40,7 @@ def judged(path: Path) -> tuple[dict[str, Any], list[str]]:
 def main() -> int:
     """Run all of them and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "path", nargs="?", default="scenarios", help="a scenario or a folder; its own if omitted"
-    )
+    parser.add_argument("path", nargs="?", default="scenarios", help="a scenario or a folder; its own if omitted")
     parser.add_argument("-v", "--verbose", action="store_true", help="what was refused in each scenario")
     given = parser.parse_args()
     target, _ = resolve_scenario_path(given.path)
