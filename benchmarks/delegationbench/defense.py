@@ -14,8 +14,7 @@ from typing import Any, Final
 from delegationbench.trace import BlockedError
 
 import remit
-from remit.review.replay import reproduce
-from remit.testing import Clock, temporary
+from remit.testing import Clock, reproduce, temporary
 
 START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 NO_END: Final = 86_400.0

@@ -306,3 +306,37 @@ def test_two_processes_that_resume_one_approval_run_it_once(tmp_path: Path, tool
         assert len(data(app, "approval.used")) == 1
         assert timedelta(0) < app.grant(grant.id).expires - grant.terms.issued_at
         app.verify()
+
+
+@pytest.mark.requirement("approvals:several")
+def test_over_a_chain_two_different_approvals_are_both_met(app: remit.App, tool: Tool) -> None:
+    """The parent's question and the child's own: each link's persons answer theirs."""
+    parent = {**changed(by=["role:finance", "role:security"]), "delegation": {"depth": 1}}
+    grant = app.issue(parent, credential="user:ravi@acme.com")
+    large = parent["tools"]["payments.refund"][1]
+    child = app.delegate(
+        grant,
+        {
+            "task": "Refund order 4711",
+            "agent": "spiffe://acme.com/agents/refunds",
+            "expires_in": "10m",
+            "limits": parent["limits"],
+            "tools": {"payments.refund": {**large, "approval": {**large["approval"], "by": "role:security"}}},
+        },
+    )
+    with app.session(child, key="k") as session:
+        asked = ask(session, tool)
+        both = {app.approval(one).rule: one for one in asked.remedy.details["approvals"]}
+        own, above = both["payments.refund/large"], both[f"{grant.id}/payments.refund/large"]
+        with pytest.raises(remit.IdentityError):
+            app.approve(own, credential=TIM)  # finance may answer above, not here
+        with pytest.raises(remit.IdentityError):
+            app.approve(above, credential="spiffe://acme.com/agents/triage")
+        app.approve(above, credential=TIM)
+        with pytest.raises(remit.ApprovalRequired):
+            session.resume(above, run=tool)
+        app.approve(own, credential=SUE)
+        session.resume(above, run=tool)
+
+    assert tool.calls == [LARGE]
+    assert len(data(app, "approval.used")) == 2

@@ -54,6 +54,26 @@ class Said:
         self._pieces = tuple(sorted(pieces, key=len, reverse=True))
         self._scraps = {piece for piece in squeezed if len(piece) == 1}
 
+    @classmethod
+    def together(cls, parts: Iterable[Said]) -> Said:
+        """What several calls said between them: a value may be made of pieces from each."""
+        made = cls(())
+        texts: dict[str, None] = {}
+        joined: list[str] = []
+        pieces: set[str] = set()
+        for part in parts:
+            made.everything = made.everything or part.everything
+            made._exact |= part._exact
+            made._numbers |= part._numbers
+            made._scraps |= part._scraps
+            texts.update(dict.fromkeys(part._texts))
+            joined.append(part._joined)
+            pieces.update(part._pieces)
+        made._texts = tuple(texts)
+        made._joined = "".join(joined)
+        made._pieces = tuple(sorted(pieces, key=len, reverse=True))
+        return made
+
     def holds(self, value: Any) -> bool:
         """Whether the value, or any text or number inside it, was said."""
         if self.everything:

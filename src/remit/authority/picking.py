@@ -31,8 +31,8 @@ MAX_RESULTS: Final = 200
 MAX_TEXT: Final = 1 << 20
 """Characters that a pattern is searched in, over all results."""
 
-MAX_WRITERS: Final = 2_000
-"""Earlier calls that a value is looked for in. In a longer session nothing counts as found."""
+MAX_WRITERS: Final = 100_000
+"""Earlier calls that are gone through for all results together. Beyond it nothing counts as found."""
 
 READING: Final = frozenset({"read", "list", "stat", "search"})
 """Actions that leave nothing behind."""
@@ -150,18 +150,15 @@ class Picker:
         if not found:
             return {}, False
         writers = [other for other in earlier if other.may_write(call)]
-        if len(writers) > MAX_WRITERS:
-            raise _TooMany
-        written = [writer.said for writer in writers]
-        # what one call could not put there alone, several could
-        written.append(Said([dict(writer.arguments) for writer in writers if writer.arguments is not None]))
+        budget.writers(len(writers))
+        said = Said.together(writer.said for writer in writers)
         counted = {}
         for key, places in found.items():
             value = places[0][0]
-            if call.said.holds(value) or any(each.holds(value) for each in written):
+            if call.said.holds(value) or said.holds(value):
                 continue
             # a place that fits only because the session called it so is not the place that was meant
-            if any(not any(each.holds(beside) for each in written) for _, beside in places):
+            if any(not said.holds(beside) for _, beside in places):
                 counted[key] = value
         return counted, len(counted) < len(found)
 
@@ -193,6 +190,12 @@ class _Budget:
 
     def __init__(self) -> None:
         self._text = MAX_TEXT
+        self._writers = MAX_WRITERS
+
+    def writers(self, count: int) -> None:
+        self._writers -= count
+        if self._writers < 0:
+            raise _TooMany
 
     def text(self, length: int) -> None:
         self._text -= length

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,7 +18,6 @@ from remit.authority.calls import CallView, Decision
 from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.decide import settle
 from remit.authority.guardrails import Guardrails
-from remit.authority.literals import add_exactly, decimal_text
 from remit.authority.source import GrantSource, read_grant
 from remit.authority.templates import instantiate
 from remit.authority.terms import issue_terms
@@ -28,6 +26,7 @@ from remit.prepare import judge
 from remit.resources.access import Access
 from remit.resources.catalogue import Catalogue
 from remit.review.recall import DECIDED, CannotRecall, Recall, Recalled, Undecidable, Verdict
+from remit.review.tally import Tally
 
 if TYPE_CHECKING:
     from remit.app import App
@@ -216,8 +215,7 @@ class _Replay:
         self._others = others
         self._recall = Recall(deployment.ledger)
         self._histories: dict[str, provenance.History] = {}
-        self._counters: dict[str, Decimal] = {}
-        self._spent: dict[str, tuple[Any, ...]] = {}
+        self._tally = Tally()
         self._found = Replayed()
 
     def run(self, session_id: str | None) -> Replayed:
@@ -243,8 +241,8 @@ class _Replay:
             self._found.undecidable[cannot.why] += 1
             return
         call = record.data["call"]
-        if decision.effect == "permit" and record.type != "call.resumed" and call not in self._spent:
-            self._spend(call, decision)  # it would have run, whether or not it did
+        if decision.effect == "permit" and record.type != "call.resumed" and call not in self._tally:
+            self._tally.spend(call, decision.spends, recalled.facts.now)  # it would have run, whether or not it did
         now = Verdict.of(decision)
         if (now.effect, now.code, now.enforced) == (
             recalled.decided.effect,
@@ -264,8 +262,7 @@ class _Replay:
         view, failure = self._view(recalled, chain)
         facts = recalled.facts
         if others.grant is not None:
-            counters = {limit: decimal_text(held) for limit, held in self._counters.items()}
-            facts = replace(facts, counters=counters)
+            facts = replace(facts, counters=self._tally.counters(chain, view, facts.now))
         matched = judge(chain, view, failure, self._deployment.own_files)
         return settle(chain, matched, facts, guardrails)
 
@@ -291,19 +288,9 @@ class _Replay:
             view = replace(view, sources=provenance.find(pickers, tuple(history.calls.values()), view))
         return view, failure
 
-    # -- limits, as they would have been spent
-
-    def _spend(self, call: str, decision: Decision) -> None:
-        for spend in decision.spends:
-            held = self._counters.get(spend.limit, Decimal(0))
-            self._counters[spend.limit] = add_exactly(held, Decimal(spend.amount))
-        self._spent[call] = decision.spends
-
     def _ended(self, record: Record) -> None:
-        if record.data["status"] != "not_run":
-            return
-        for spend in self._spent.pop(record.data["call"], ()):
-            self._counters[spend.limit] = add_exactly(self._counters[spend.limit], -Decimal(spend.amount))
+        if record.data["status"] == "not_run":
+            self._tally.give_back(record.data["call"])
 
 
 def _resolved(view: CallView, catalogue: Catalogue) -> CallView:
