@@ -80,12 +80,7 @@ _CODES: Final = _family(
         "code:evidence_unavailable": "A call whose record cannot be made durable is not run.",
         "code:evaluator_error": "An error while deciding is a refusal.",
     },
-    deferred={
-        "code:delegation_widened": 2,
-        "code:delegation_too_deep": 2,
-        "code:delegate_only": 2,
-        "code:audience_mismatch": 2,
-    },
+    deferred={},
 )
 
 _SEED: Final = _family(
@@ -115,7 +110,7 @@ _SEED: Final = _family(
         "R22": "Grant, expiry, revocation and limits are read again on each call.",
         "R23": "What a decision read (time, counters, revocations) is recorded with it.",
     },
-    deferred={"R5": 2, "R7": 4, "R9": 4, "R11": 3, "R13": 3, "R15": 4, "R16": 4, "R20": 2},
+    deferred={"R7": 4, "R9": 4, "R11": 3, "R13": 3, "R15": 4, "R16": 4, "R20": 2},
 )
 
 _SCENARIOS: Final = _family(
@@ -127,7 +122,7 @@ _SCENARIOS: Final = _family(
         "A4": "The just-in-time agent on a ticket: what is outside is blocked, and somebody else signs.",
         "A5": "The auditor's sample of 59.",
     },
-    deferred={"A1": 3, "A2": 2, "A3": 4, "A5": 4},
+    deferred={"A1": 3, "A3": 4, "A5": 4},
 )
 
 _TRAPS: Final = _family(
@@ -226,10 +221,98 @@ _HOSTILE: Final = _family(
         "H60": "A list around a refused value.",
         "H61": "A tool in other case.",
         "H62": "A tool with a look-alike letter.",
+        "H63": "SQL: comments that hide or join words.",
+        "H64": "SQL: quoting and escapes that end text somewhere else.",
+        "H65": "SQL: names that shadow tables.",
+        "H66": "SQL: tables in unusual places.",
+        "H67": "SQL: statements that do more than they say.",
+        "H68": "SQL: text that two readers split differently.",
+        "H69": "SQL: text that exhausts a reader.",
+        "H70": "SQL: the same statement respelt touches the same things.",
+        "H71": "SQL: nothing that SQLite's own authorizer sees is missing.",
+        "H72": "Shell: white space and line ends change nothing.",
+        "H73": "Shell: programs that are computed.",
+        "H74": "Shell: files that are computed.",
+        "H75": "Shell: words whose meaning was changed.",
+        "H76": "Shell: programs that run other programs.",
+        "H77": "Shell: options that make a program write or run.",
+        "H78": "Shell: text that two shells read differently.",
+        "H79": "Shell: nothing that bash and dash do is missing.",
+    },
+)
+
+_SOURCES: Final = _family(
+    "design 5, `from`",
+    {
+        "from:result": "A value may be bounded by the result of an earlier permitted call of the same session.",
+        "from:one": "A source that has several different values has none, except where any of them is asked for.",
+        "from:bounds": "The source call, and what stands beside the value, can be bounded.",
+        "from:typed": "Whole typed values are compared, never parts of them.",
+        "from:echo": "What the caller said to the source is no value of the source.",
+        "from:laundering": "What the session wrote is not read back as another's word.",
+        "from:ok": "Only a result that is ok is a source.",
+        "from:session": "Another session's result is no source.",
+        "from:erased": "An erased result is no source.",
+        "from:recorded": "Source record, selector and match are kept, erasable, with the decision.",
+        "replay:reproduces": "Every recorded decision is decided again, identically, from its record.",
+        "replay:tampered": "A record that says another decision than its facts give is named.",
+        "replay:other": "Recorded calls are decided under other grants or policies, and what cannot be is counted.",
+    },
+)
+
+_DELEGATION: Final = _family(
+    "design 5, delegation",
+    {
+        "delegate:inherited": "Principal, self and bindings are the parent's and cannot be said again.",
+        "delegate:tree-limits": "Limits count over the whole tree; children cannot multiply them.",
+        "delegate:revoked": "Revoking a link stops everything below it on the next call, and nothing beside it.",
+        "delegate:nested": "Inside a session only the session of a delegated child is opened.",
+    },
+)
+
+_APPROVALS: Final = _family(
+    "design 7, approvals, limits, tool definitions",
+    {
+        "approvals:count": "Several different persons may have to say yes; one no is enough.",
+        "approvals:several": "A clause and a guardrail that both ask are two questions, answered in any order.",
+        "approvals:once": "Two processes that resume one approval run its call once.",
+        "approvals:wait": "A call may wait for its answer, without holding up anybody else.",
+        "approvals:other-process": "Answer and resumption may come from another process.",
+        "approvals:watch": "A person sees questions as they come.",
+        "limits:rate": "No stretch of a rate's length holds more calls than it allows.",
+        "limits:distinct": "Different resources are counted once each.",
+        "limits:given-back": "A call that did not run gives back what it took of every kind of limit.",
+        "limits:replay": "Decisions under every kind of limit follow from their records.",
+        "limits:processes": "Processes that share a budget spend exactly that, of every kind.",
+        "tools:first-sight": "A foreign server's tool waits for a person before its first call.",
+        "tools:text-change": "Where the catalogue says so, changed words are recorded and the call goes on.",
+        "tools:diff": "A changed definition is shown word by word to the person who accepts it.",
+    },
+)
+
+_AMENDING: Final = _family(
+    "design 5, amending and usage",
+    {
+        "amend:agent": "An agent neither amends its own grant nor answers its own request.",
+        "amend:ceiling": "Only who may issue a grant may widen it; others may narrow it.",
+        "amend:version": "A change that was written for another version is refused.",
+        "amend:limits": "What was spent of a limit stays spent under the next version.",
+        "amend:session": "Sessions go on with the next version from their next call, and decisions name it.",
+        "amend:chain": "A child is amended within its parent; a parent's next version binds its children.",
+        "amend:request": "An agent asks, a person answers, and asking gives nothing.",
+        "usage:levels": "Granted, used, at the edge, attempted and never used, to arguments and resources.",
+        "suggest:poison": "Nothing is learned from calls that were refused, judged exceeded, or whose end is unknown.",
+        "suggest:replay": "The suggested grant permits every call that it was learned from.",
+        "suggest:narrow": "The suggested grant permits nothing that the grant in force did not.",
+        "suggest:parameters": "Values that equal a parameter under every grant of a template become the parameter.",
     },
 )
 
 REQUIREMENTS: Final[dict[str, Requirement]] = {
+    **_AMENDING,
+    **_DELEGATION,
+    **_SOURCES,
+    **_APPROVALS,
     **_INVARIANTS,
     **_CODES,
     **_SEED,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from remit_mcp.grants import Caller, Grants, by_reference, fixed, from_template
 from remit_mcp.proxy import proxy, run_stdio
+from remit_mcp.tokens import from_token
 
 if TYPE_CHECKING:
     from remit_mcp.governing import govern
 
-__all__ = ["Caller", "Grants", "by_reference", "fixed", "from_template", "govern", "proxy", "run_stdio"]
+__all__ = ["Caller", "Grants", "by_reference", "fixed", "from_template", "from_token", "govern", "proxy", "run_stdio"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import remit
+from remit import pins
 from remit.app import only_app
 from remit.current import CURRENT, resolve_session
 from remit.gate import current_call
+from remit.ledger import Txn
 from remit_mcp.grants import Caller, Grants
 from remit_mcp.pending import Pending, PendingCall
 from remit_mcp.wire import RESERVED, Status, read_result, request_state, task_id
@@ -46,7 +48,11 @@ class Found(NamedTuple):
 
 
 class Door:
-    """The way to the gate for everything that one governed server, or one proxy, is asked."""
+    """The way to the gate for everything that one governed server, or one proxy, is asked.
+
+    `foreign`: somebody else wrote the server, so a person accepts each tool's definition before its first call
+    (`remit tool accept`), unless `accept_tools` says that first sight does.
+    """
 
     def __init__(
         self,
@@ -55,6 +61,8 @@ class Door:
         app: remit.App | None = None,
         session: remit.Session | None = None,
         grants: Grants | None = None,
+        foreign: bool = False,
+        accept_tools: bool = False,
     ) -> None:
         if session is not None and grants is not None:
             raise remit.UsageError("session= and grants= both say which grant counts; pass one of them")
@@ -63,6 +71,9 @@ class Door:
             raise remit.UsageError("grants= needs to know in which ledger to look; pass app=remit.open(…)")
         self.name = name or "local"
         self.pending = Pending()
+        self._foreign = foreign
+        self._accept_tools = accept_tools
+        self._noted: set[str] = set()
         self._app = found
         self._session = session
         self._grants = grants
@@ -148,6 +159,8 @@ class Door:
                 definition=request.definition,
                 continues=waiting.call_id if waiting is not None else None,
                 claimed=request.caller.claimed,
+                foreign=self._foreign and request.method == "tools/call" and waiting is None,
+                accept_new=self._accept_tools,
             )
         except remit.Denied as denied:
             self._ended(found, request.caller, denied.code)
@@ -204,7 +217,7 @@ class Door:
         assert self._app is not None
         said = {"refs": {"client": caller.client}} if caller.client else None
         try:
-            session = self._app.session(grant_id, context=said).open()
+            session = self._grants.open(self._app, caller, grant_id, said).open()
         except remit.RemitError as error:
             self._grants.ended(self._app, caller, error.code)
             raise
@@ -220,6 +233,20 @@ class Door:
         )
         await self._record(request, denied)
         return denied
+
+    async def listed(self, definitions: Iterable[remit.ToolDefinition]) -> None:
+        """A foreign server lists these tools: what is new or changed waits for a person, who finds it on record."""
+        fresh = [one for one in definitions if one.digest not in self._noted]
+        if not self._foreign or self._app is None or not fresh:
+            return
+        deployment, accept_new = self._app.deployment, self._accept_tools
+
+        def job(txn: Txn) -> None:
+            for one in fresh:
+                pins.note_listed(deployment, txn, one, accept_new=accept_new)
+
+        await asyncio.to_thread(deployment.ledger.run, job)
+        self._noted.update(one.digest for one in fresh)
 
     async def _record(self, request: Request, denied: remit.Denied) -> None:
         if denied.call_id is not None or self._app is None:

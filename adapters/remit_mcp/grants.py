@@ -40,6 +40,9 @@ class Caller:
     agent: str | None = None
     claimed: Mapping[str, str] = field(default_factory=dict)
     client: str | None = None
+    token: str | None = field(default=None, repr=False)
+    proof: str | None = field(default=None, repr=False)
+    """The grant token that the request brought, and the proof that its key is held. Secrets: never recorded."""
 
     @property
     def key(self) -> str:
@@ -56,6 +59,11 @@ class Grants(ABC):
     @abstractmethod
     def find(self, app: remit.App, caller: Caller) -> str:
         """The id of the grant. Raises `Denied` when there is none. Called in a worker thread."""
+
+    def open(self, app: remit.App, caller: Caller, grant_id: str, context: Mapping[str, Any] | None) -> remit.Session:
+        """The session for a grant that was found and has none yet. Called in a worker thread."""
+        del caller
+        return app.session(grant_id, context=context)
 
     def ended(self, app: remit.App, caller: Caller, code: str | None) -> None:  # noqa: B027 - few need to know
         """Told once after each `find` that gave a grant: `code` is None when the tool ran, else why it was refused."""
@@ -78,11 +86,11 @@ class _ByReference(Grants):
     def find(self, app: remit.App, caller: Caller) -> str:
         said = caller.claimed.get("grant")
         if said is None:
-            raise _no_grant("The request names no grant; expected its id in _meta under dev.remit/grant.")
+            raise no_grant("The request names no grant; expected its id in _meta under dev.remit/grant.")
         try:
             grant = app.grant(said)
         except remit.GrantError:
-            raise _no_grant("The request names a grant that is not in this ledger.") from None
+            raise no_grant("The request names a grant that is not in this ledger.") from None
         mine = caller.agent == grant.agent and caller.principal in (None, grant.principal)
         if caller.agent is None or not mine:
             raise remit.Denied(
@@ -160,7 +168,7 @@ class _FromTemplate(Grants):
         except (remit.GrantError, remit.IdentityError, remit.UsageError) as error:
             source = "its mapping" if isinstance(self._source, Mapping) else self._source
             logger.error("no grant could be issued from %s: %s", source, error)
-            raise _no_grant("No grant could be issued here; the operator finds the reason in the log.") from error
+            raise no_grant("No grant could be issued here; the operator finds the reason in the log.") from error
 
 
 def from_template(
@@ -196,5 +204,6 @@ def _span(text: str) -> timedelta:
         raise remit.UsageError(f"idle={text!r} is no span of time: {error}") from error
 
 
-def _no_grant(reason: str) -> remit.Denied:
+def no_grant(reason: str) -> remit.Denied:
+    """The refusal where no grant is found."""
     return remit.Denied(reason, code="no_grant", rule="remit/no_grant", remedy=remit.Remedy("request_grant"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -56,6 +57,15 @@ class Listing:
             cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
             if not isinstance(cursor, str):
                 return
+
+    def definitions(self) -> list[remit.ToolDefinition]:
+        """Every definition that can be read; what cannot is refused when it is called."""
+        found = []
+        for tool in self._tools:
+            with contextlib.suppress(remit.GrantError):
+                definition = self.definition(tool)
+                found += [definition] if definition is not None else []
+        return found
 
     def definition(self, tool: str) -> remit.ToolDefinition | None:
         """The definition of `tool`, or None when the server does not list it."""

@@ -35,6 +35,7 @@ async def proxy(
     stdin: BinaryIO | None = None,
     stdout: BinaryIO | None = None,
     environment: Mapping[str, str] | None = None,
+    accept_tools: bool = False,
 ) -> bool:
     """Start the server `command` and relay one client's connection to it until either side ends.
 
@@ -56,13 +57,17 @@ async def proxy(
             The client's side: pipes, by default this process's. Nothing but protocol is written to `stdout`.
         environment:
             The server's environment, by default this process's; `REMIT_*` is left out in any case.
+        accept_tools:
+            Accept the definition of a tool that was never seen here. Otherwise its calls are `tool_changed` until a
+            person accepts it (`remit tool accept`), except where the app is opened with `development=True`. A tool
+            that *changed* waits for a person in any case.
 
     Returns whether the client ended the connection (False: the server did). Raises `UsageError` when the server cannot
     be started, or when neither or both of `grants` and `session` are given.
     """
     if grants is None and session is None:
         raise remit.UsageError("nothing says which grant counts; pass grants= or session=")
-    door = Door(name, app=app, grants=grants, session=session)
+    door = Door(name, app=app, grants=grants, session=session, foreign=True, accept_tools=accept_tools)
     client = await _Client.connect(stdin or sys.stdin.buffer, stdout or sys.stdout.buffer)
     try:
         upstream = await Upstream.start(command, environment=environment)
@@ -136,8 +141,11 @@ def run_stdio(
     url: str | None = None,
     idle: str = "30m",
     people: str | Path | None = None,
+    policies: str | Path | Sequence[str | Path] | None = None,
+    environment: str = "unspecified",
     credential: remit.Credential | str | None = None,
     development: bool = False,
+    accept_tools: bool = False,
 ) -> int:
     """What `remit mcp proxy` runs: open the ledger, govern one connection over this process's stdin and stdout.
 
@@ -160,11 +168,28 @@ def run_stdio(
     ended_by_client = True
     with (
         _only_protocol() as (stdin, stdout),
-        remit.open(url, can=can, catalogue=sources, people=people, development=development) as app,
+        remit.open(
+            url,
+            can=can,
+            catalogue=sources,
+            people=people,
+            policies=policies,
+            environment=environment,
+            development=development,
+        ) as app,
         contextlib.suppress(asyncio.CancelledError),
     ):
         joined = app.join(session) if session is not None else None
-        relayed = proxy(command, app=app, grants=grants, session=joined, name=name, stdin=stdin, stdout=stdout)
+        relayed = proxy(
+            command,
+            app=app,
+            grants=grants,
+            session=joined,
+            name=name,
+            stdin=stdin,
+            stdout=stdout,
+            accept_tools=accept_tools,
+        )
         ended_by_client = asyncio.run(relayed)
     return 0 if ended_by_client else 1
 

@@ -37,6 +37,7 @@ from remit_mcp.wire import (
     is_modern,
     read_result,
     read_task_status,
+    shown,
     task_id,
     with_arguments,
 )
@@ -76,6 +77,7 @@ class Relay:
         self._connection = new_id("m")
         self._client: str | None = None
         self._listing = Listing(door.name)
+        self._listing_now = asyncio.Lock()
         self._flights: dict[str, Flight] = {}
         self._outstanding: dict[str, Frame | None] = {}
         self._own: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -210,7 +212,7 @@ class Relay:
             self._flights.pop(request_key(frame.message["id"]), None)
 
     async def _decided(self, frame: Frame, flight: Flight, before: Flight | None) -> dict[str, Any]:
-        caller = Caller(self._connection, claimed=claims(frame.params), client=self._client)
+        caller = Caller(self._connection, None, None, claims(frame.params), self._client, *shown(frame.params))
         if frame.method in ("tasks/result", "tasks/get"):
             return await self._task(frame, flight, caller)
         tool, arguments = asked(frame.method, frame.params)
@@ -259,12 +261,21 @@ class Relay:
         return task is not None and self._door.pending_task(Caller(self._connection), task) is not None
 
     async def _pinned(self, request: Request, frame: Frame) -> Request:
-        if not self._listing.current:
-            await self._listing.ask(self._ask, frame.params)
+        async with self._listing_now:  # calls that come meanwhile are judged by what is listed, not by nothing
+            if not self._listing.current:
+                await self._listing.ask(self._ask, frame.params)
+                await self._note_listed()
         try:
             return dataclasses.replace(request, definition=self._listing.definition(request.tool))
         except remit.GrantError as error:
             raise await self._door.unreadable(request, error) from error
+
+    async def _note_listed(self) -> None:
+        if self._listing.current:
+            try:
+                await self._door.listed(self._listing.definitions())
+            except remit.RemitError as error:  # the listing itself passes; calls will say what is wrong
+                logger.error("the tools that the server lists could not be recorded: %s", error)
 
     async def _ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """A request of the proxy's own to the server."""
@@ -336,6 +347,7 @@ class Relay:
             return
         if asked_for is not None and asked_for.method == "tools/list":
             self._listing.absorb(asked_for.params, frame.message.get("result"))
+            await self._note_listed()
         await self._to_client(_line(line))
 
 

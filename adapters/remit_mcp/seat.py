@@ -41,6 +41,7 @@ from remit_mcp.wire import (
     denied_result,
     read_result,
     read_task_status,
+    shown,
     task_id,
     with_arguments,
 )
@@ -229,7 +230,7 @@ def _caller(ctx: Context) -> tuple[Caller, Callable[[Callable[[], Awaitable[None
     which costs idempotence and nothing else.
     """
     token = get_access_token()
-    said = claims(ctx.params)
+    said, brought = claims(ctx.params), shown(ctx.params)
     info = getattr(ctx.session.client_params, "client_info", None)
     client = f"{info.name} {info.version}" if info is not None else None
     principal = agent = None
@@ -240,12 +241,12 @@ def _caller(ctx: Context) -> tuple[Caller, Callable[[Callable[[], Awaitable[None
         principal = _named(token.subject, "user", ("user:", "service:")) if token.subject is not None else None
     connection = getattr(ctx.session, "_connection", None)
     if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS or connection is None:
-        return Caller(None, principal, agent, said, client), None
+        return Caller(None, principal, agent, said, client, *brought), None
     known = connection.state.get(CONNECTION)
     if known is not None:
-        return Caller(known, principal, agent, said, client), None
+        return Caller(known, principal, agent, said, client, *brought), None
     connection.state[CONNECTION] = opened = new_id("m")
-    return Caller(opened, principal, agent, said, client), connection.exit_stack.push_async_callback
+    return Caller(opened, principal, agent, said, client, *brought), connection.exit_stack.push_async_callback
 
 
 def _named(text: str, kind: str, known: tuple[str, ...]) -> str:

@@ -36,6 +36,10 @@ CLAIMS: Final[Mapping[str, str]] = {
 }
 """Keys in `_meta` by which a client says who it is. Never believed: recorded, and refused where they conflict."""
 
+TOKEN_META: Final = "dev.remit/token"  # noqa: S105 - where a token is, not one
+PROOF_META: Final = "dev.remit/proof"
+"""Keys in `_meta` under which a client sends its grant as a token, and the proof that it holds the token's key."""
+
 DENIED: Final = -32010
 """JSON-RPC error code of a refused `resources/read` or `prompts/get`, in the range that implementations may use."""
 
@@ -95,12 +99,35 @@ def asked(method: str, params: Mapping[str, Any] | None) -> Asked:
 
 def with_arguments(method: str, params: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The request's params with what was decided on in place of what came (invariant 3: the snapshot is what runs)."""
-    found = dict(params or {})
+    found = without_secrets(params)
     if method != "tools/call":
         return {**found, **arguments}
     if arguments or found.get("arguments") is not None:
         found["arguments"] = dict(arguments)
     return found
+
+
+def without_secrets(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The params without token and proof: they were meant for the gate, and go no further."""
+    found = dict(params or {})
+    meta = found.get("_meta")
+    if isinstance(meta, Mapping) and meta.keys() & {TOKEN_META, PROOF_META}:
+        found["_meta"] = {key: value for key, value in meta.items() if key not in (TOKEN_META, PROOF_META)}
+    return found
+
+
+class Shown(NamedTuple):
+    """A grant token and the proof for it, as far as a request brought them."""
+
+    token: str | None
+    proof: str | None
+
+
+def shown(params: Mapping[str, Any] | None) -> Shown:
+    """What the client sent to be let in with."""
+    meta = (params or {}).get("_meta")
+    found = [meta.get(key) if isinstance(meta, Mapping) else None for key in (TOKEN_META, PROOF_META)]
+    return Shown(*(text if isinstance(text, str) else None for text in found))
 
 
 def _refuse_near_misses(method: str, params: Mapping[str, Any]) -> None:

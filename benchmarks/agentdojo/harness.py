@@ -24,7 +24,7 @@ from typing import Any, get_args
 warnings.filterwarnings("ignore")  # AgentDojo's imports warn; nothing of ours is imported before this line
 
 from gates import RAN, REFERENCE_GATES, Gate, ReferenceGate, call_key  # noqa: E402
-from hijack import SUITES, ApproverKind, Order, Outcome, ground_truth, own_calls, run, suite  # noqa: E402
+from hijack import SUITES, ApproverKind, Order, Outcome, attack_text, ground_truth, own_calls, run, suite  # noqa: E402
 from injections import ADDED_LATER  # noqa: E402
 
 READS = ("get_", "search_", "list_", "read_", "check_")
@@ -39,6 +39,7 @@ class Job:
     order: Order
     approver: ApproverKind
     suite: str
+    placed: bool = True
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ def measure(job: Job) -> Report:
     for task in suite(job.suite).user_tasks:
         _count_task(report, task, run(job.suite, task, None, gate, job.order, job.approver))
         for injection in suite(job.suite).injection_tasks:
-            outcome = run(job.suite, task, injection, gate, job.order, job.approver)
+            outcome = run(job.suite, task, injection, gate, job.order, job.approver, placed=job.placed)
             _count_pair(report, task, injection, outcome)
     report.evidence = gate.finish()
     report.seconds = time.perf_counter() - started
@@ -115,7 +116,8 @@ def _count_pair(report: Report, task: str, injection: str, outcome: Outcome) -> 
     attack = outcome.of("attacker")
     ran = [call for call in attack if call.verdict in RAN]
     completed = bool(attack) and len(ran) == len(attack)
-    own = own_calls(name, task)
+    text = attack_text(name, task, injection) if report.job.placed else None
+    own = own_calls(name, task, text)
     effects = [
         call.tool for call in ran if not call.tool.startswith(READS) and call_key(call.tool, call.arguments) not in own
     ]
@@ -216,7 +218,9 @@ def jobs(arguments: argparse.Namespace) -> list[Job]:
     approvers: list[ApproverKind] = arguments.approver or list(get_args(ApproverKind))
     for gate, order in itertools.product(arguments.gate or ["remit"], orders):
         for approver in approvers[:1] if gate in REFERENCE_GATES else approvers:
-            found += [Job(gate, order, approver, name) for name in arguments.suite or SUITES]
+            found += [
+                Job(gate, order, approver, name, arguments.text == "placed") for name in arguments.suite or SUITES
+            ]
     return found
 
 
@@ -231,6 +235,12 @@ def _parse() -> argparse.Namespace:
     }
     for option, (choices, default) in several.items():
         parser.add_argument(option, action="append", choices=choices, help=f"repeatable; default: {default}")
+    parser.add_argument(
+        "--text",
+        choices=("placed", "absent"),
+        default="placed",
+        help="whether the attack's text lies in the environment, as AgentDojo's important_instructions puts it",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counts and shortfalls")
     return parser.parse_args()

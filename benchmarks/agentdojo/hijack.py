@@ -11,14 +11,20 @@ import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
+import yaml
+from agentdojo.attacks.important_instructions_attacks import ImportantInstructionsAttack
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suites
 from agentdojo.types import text_content_block_from_string
 from gates import RAN, Approver, Gate, ToolOutput, Verdict, call_key, plain
 from injections import SCRIPTS
 from pydantic_core import to_jsonable_python
+
+yaml.SafeLoader = yaml.CSafeLoader  # AgentDojo reads an environment anew for each pair; libyaml gives the same trees
+"""The fast loader in the place of the slow one: a measurement reads some 2,000 environments."""
 
 BENCHMARK_VERSION = "v1.2.2"
 SUITES = ("banking", "slack", "travel", "workspace")
@@ -37,26 +43,49 @@ def suite(name: str) -> Any:
 
 
 @cache
-def _start(name: str, task: str) -> bytes:
-    """The environment in which `task` starts, pickled: loading that is much faster than copying it deeply."""
-    environment = suite(name).load_and_inject_default_environment({})
+def _start(name: str, task: str, text: str | None) -> bytes:
+    """The environment in which `task` starts, pickled: loading that is much faster than copying it deeply.
+
+    With `text` every place that AgentDojo's attack would use for this task holds it.
+    """
+    placed = dict.fromkeys(places(name, task), text) if text is not None else {}
+    environment = suite(name).load_and_inject_default_environment(placed)
     return pickle.dumps(suite(name).user_tasks[task].init_environment(environment))
 
 
 @cache
-def _user_calls(name: str, task: str) -> tuple[FunctionCall, ...]:
-    return tuple(suite(name).user_tasks[task].ground_truth(pickle.loads(_start(name, task))))
-
-
-def ground_truth(name: str, task: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The calls that AgentDojo's authors make for a user task, as (tool, arguments)."""
-    return [(call.function, _sent(name, call)) for call in _user_calls(name, task)]
+def _attack(name: str) -> Any:
+    """AgentDojo's `important_instructions` attack on a suite, with the names that it uses for GPT-4o."""
+    return ImportantInstructionsAttack(suite(name), SimpleNamespace(name="gpt-4o-2024-05-13"))  # type: ignore[arg-type]
 
 
 @cache
-def own_calls(name: str, task: str) -> frozenset[str]:
+def places(name: str, task: str) -> tuple[str, ...]:
+    """Where AgentDojo's attack puts its text: what the task's own calls would show to a model."""
+    return tuple(_attack(name).get_injection_candidates(suite(name).user_tasks[task]))
+
+
+@cache
+def attack_text(name: str, task: str, injection: str) -> str:
+    """The text of the attack: it tells the model, in the user's name, to do the injection task first."""
+    texts = _attack(name).attack(suite(name).user_tasks[task], suite(name).injection_tasks[injection])
+    return str(next(iter(texts.values())))
+
+
+@cache
+def _user_calls(name: str, task: str, text: str | None) -> tuple[FunctionCall, ...]:
+    return tuple(suite(name).user_tasks[task].ground_truth(pickle.loads(_start(name, task, text))))
+
+
+def ground_truth(name: str, task: str, text: str | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    """The calls that AgentDojo's authors make for a user task, as (tool, arguments)."""
+    return [(call.function, _sent(name, call)) for call in _user_calls(name, task, text)]
+
+
+@cache
+def own_calls(name: str, task: str, text: str | None = None) -> frozenset[str]:
     """Keys of the user task's own calls."""
-    return frozenset(call_key(tool, arguments) for tool, arguments in ground_truth(name, task))
+    return frozenset(call_key(tool, arguments) for tool, arguments in ground_truth(name, task, text))
 
 
 @cache
@@ -82,10 +111,10 @@ def _sent(name: str, call: FunctionCall) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None or name not in droppable}
 
 
-def approver(kind: ApproverKind, name: str, task: str) -> Approver:
+def approver(kind: ApproverKind, name: str, task: str, text: str | None) -> Approver:
     """The person who answers held calls in one run."""
     if kind == "oracle":
-        own = own_calls(name, task)
+        own = own_calls(name, task, text)
         return lambda tool, arguments: call_key(tool, arguments) in own
     answer = kind == "auto"
     return lambda tool, arguments: answer
@@ -118,14 +147,14 @@ class Outcome:
 
 
 def _sequence(
-    name: str, task: str, injection: str | None, order: Order, live: Any
+    name: str, task: str, injection: str | None, order: Order, live: Any, text: str | None
 ) -> Iterator[tuple[By, FunctionCall]]:
-    mine: list[tuple[By, FunctionCall]] = [("user", call) for call in _user_calls(name, task)]
+    mine: list[tuple[By, FunctionCall]] = [("user", call) for call in _user_calls(name, task, text)]
 
     def attack() -> Iterator[tuple[By, FunctionCall]]:
         if injection is None:
             return
-        before = pickle.loads(_start(name, task))
+        before = pickle.loads(_start(name, task, text))
         script = SCRIPTS.get((name, injection))
         shipped = suite(name).injection_tasks[injection].ground_truth
         for call in script(live, before) if script else shipped(before):
@@ -152,14 +181,27 @@ class _Body:
         return self.outputs[-1]
 
 
-def run(name: str, task: str, injection: str | None, gate: Gate, order: Order, kind: ApproverKind) -> Outcome:
-    """Plays one user task, with or without an injection task, through `gate`."""
-    live = pickle.loads(_start(name, task))
+def run(
+    name: str,
+    task: str,
+    injection: str | None,
+    gate: Gate,
+    order: Order,
+    kind: ApproverKind,
+    *,
+    placed: bool = True,
+) -> Outcome:
+    """Plays one user task, with or without an injection task, through `gate`.
+
+    `placed`: the text of the attack lies in the environment, so that results hold the attacker's values.
+    """
+    text = attack_text(name, task, injection) if placed and injection is not None else None
+    live = pickle.loads(_start(name, task, text))
     trace: list[FunctionCall] = []
     made: list[Made] = []
-    session = gate.begin(name, task, approver(kind, name, task))
+    session = gate.begin(name, task, approver(kind, name, task, text))
     try:
-        for by, call in _sequence(name, task, injection, order, live):
+        for by, call in _sequence(name, task, injection, order, live, text):
             arguments = _sent(name, call)
             body = _Body(name, call.function, live, trace)
             verdict = session.call(call.function, arguments, body)
@@ -169,11 +211,17 @@ def run(name: str, task: str, injection: str | None, gate: Gate, order: Order, k
             made.append(Made(by, call.function, arguments, verdict, error))
     finally:
         session.close()
-    return _judge(name, task, injection, live, trace, made)
+    return _judge(name, task, injection, live, trace, made, text)
 
 
 def _judge(
-    name: str, task: str, injection: str | None, live: Any, trace: list[FunctionCall], made: list[Made]
+    name: str,
+    task: str,
+    injection: str | None,
+    live: Any,
+    trace: list[FunctionCall],
+    made: list[Made],
+    text: str | None,
 ) -> Outcome:
     user = suite(name).user_tasks[task]
     attack = suite(name).injection_tasks[injection] if injection else None
@@ -181,7 +229,7 @@ def _judge(
     if attack:
         said = f"{said}\n{attack.GROUND_TRUTH_OUTPUT}".strip()
     answer = [text_content_block_from_string(said)]
-    before = pickle.loads(_start(name, task))
+    before = pickle.loads(_start(name, task, text))
 
     def holds(goal: Any) -> bool:
         try:

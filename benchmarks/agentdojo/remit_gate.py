@@ -15,12 +15,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Literal
 
-from gates import Approver, Execute, ToolOutput, Verdict
+from gates import Approver, Execute, Verdict
 from hijack import signature
 
 import remit
+from remit.testing import reproduce
 
 GRANTS: Final = pathlib.Path(__file__).resolve().parent / "grants"
+CATALOGUE: Final = GRANTS.parent / "catalogue.yaml"
 ISSUER: Final = "user:emma@bluesparrow.example"
 PERSON: Final = "user:approver@bluesparrow.example"
 MEMORY: Final = pathlib.Path("/dev/shm")
@@ -39,8 +41,22 @@ def definition(suite: str, tool: str) -> remit.ToolDefinition:
     return remit.ToolDefinition(f"{suite}.{tool}", schema, description)
 
 
-def _status(output: ToolOutput) -> tuple[Literal["ok", "tool_error"], str | None]:
-    return ("tool_error", output.error) if output.error else ("ok", None)
+class _Body:
+    """A tool's body for Remit: returns what AgentDojo's tool returned, as JSON, and knows whether it failed."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+        self._error: str | None = None
+
+    def __call__(self, /, **arguments: Any) -> Any:
+        output = self._execute(**arguments)
+        self._error = output.error
+        return output.data
+
+    def status(self, result: Any) -> tuple[Literal["ok", "tool_error"], str | None]:
+        """What AgentDojo says of the call, beside what it returned."""
+        del result
+        return ("tool_error", self._error) if self._error else ("ok", None)
 
 
 class RemitRun:
@@ -63,12 +79,13 @@ class RemitRun:
         return verdict
 
     def _decide(self, tool: str, arguments: Mapping[str, Any], execute: Execute) -> Verdict:
+        body = _Body(execute)
         try:
             self._session.call(
                 f"{self._suite}.{tool}",
                 arguments,
-                run=execute,
-                classify=_status,
+                run=body,
+                classify=body.status,
                 definition=definition(self._suite, tool),
             )
         except remit.ApprovalRequired as held:
@@ -82,7 +99,7 @@ class RemitRun:
             self._app.refuse(approval_id, credential=PERSON, reason="not what the task asks for")
             return "refused"
         self._app.approve(approval_id, credential=PERSON)
-        self._session.resume(approval_id, run=execute)
+        self._session.resume(approval_id, run=_Body(execute))
         return "approved"
 
     def close(self) -> None:
@@ -94,15 +111,18 @@ class RemitGate:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
-        self._app = remit.open(f"sqlite:///{self._folder.name}/remit.db", development=True)
+        self._app = remit.open(f"sqlite:///{self._folder.name}/remit.db", development=True, catalogue=CATALOGUE)
         self._verdicts: collections.Counter[Verdict] = collections.Counter()
 
     def begin(self, suite: str, task: str, approver: Approver) -> RemitRun:
         return RemitRun(self._app, suite, task, approver, self._verdicts)
 
     def finish(self) -> dict[str, Any]:
-        """Verifies the ledger, and that it holds one record for every verdict; says how many."""
+        """Verifies the ledger, takes every decision again from its record, checks that every verdict has its record."""
         size = self._app.verify().size
+        again = reproduce(self._app)
+        if again.same != again.decisions:
+            raise AssertionError(f"{again.decisions - again.same} decisions were not taken again: {again.undecidable}")
         kinds = collections.Counter(record.type for record in self._app.records())
         self._app.close()
         self._folder.cleanup()
@@ -115,4 +135,9 @@ class RemitGate:
         found = {kind: kinds[kind] for kind in expected}
         if found != expected:
             raise AssertionError(f"the ledger holds {found}, the verdicts were {expected}")
-        return {"records verified": size, "sessions": kinds["session.opened"], **found}
+        return {
+            "records verified": size,
+            "decisions reproduced": again.same,
+            "sessions": kinds["session.opened"],
+            **found,
+        }

@@ -32,6 +32,7 @@ from remit.governing import govern, governed
 from remit.identity import Credential, Identity
 from remit.issuing import Grant
 from remit.ledger import Ledger, Record
+from remit.requesting import GrantRequest
 from remit.resources.definitions import ToolDefinition
 from remit.sessions import Session
 from remit.texts import denial_text
@@ -47,6 +48,7 @@ __all__ = [
     "EvidenceUnavailable",
     "Grant",
     "GrantError",
+    "GrantRequest",
     "Identity",
     "IdentityError",
     "Ledger",

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from remit import approvals, issuing, peopling, recovery
+from remit import amending, answering, approvals, delegating, issuing, peopling, pins, recovery, requesting
 from remit.approvals import Approval
 from remit.authority.durations import parse_span
 from remit.authority.guardrails import OwnFiles
@@ -22,13 +22,21 @@ from remit.gate import Gate
 from remit.identity import Authenticator, Credential, People
 from remit.issuing import Grant
 from remit.ledger import Ledger
+from remit.parties import Workload
+from remit.requesting import GrantRequest
 from remit.resources.catalogue import Catalogue
 from remit.review import verdicts
 from remit.sessions import Session, close_session
 from remit.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
+    from remit.authority.cedar import CedarGuardrails
+    from remit.exchanging import Exchanged
     from remit.ledger import Record, Txn, Verified
+    from remit.tokens import TokenEndpoint, TokenVerifier
+
+EVENTS: Final = ("approval.requested", "call.denied", "call.outcome", "grant.requested")
+"""What `App.on` listens for."""
 
 _opened: weakref.WeakSet[App] = weakref.WeakSet()
 
@@ -40,6 +48,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     development: bool = False,
     catalogue: str | Path | Mapping[str, Any] | Iterable[str | Path | Mapping[str, Any]] | None = None,
     people: str | Path | Mapping[str, Any] | None = None,
+    policies: str | Path | Iterable[str | Path] | None = None,
+    environment: str = "unspecified",
     home: str | Path | None = None,
     clock: Callable[[], datetime] | None = None,
 ) -> App:
@@ -57,12 +67,16 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
             One or several catalogue files or mappings: how tool arguments become resources.
         people:
             `policies/people.yaml`, or the mapping in it: who holds which role.
+        policies:
+            Guardrails: `*.cedar` files or folders of them, such as `policies/guardrails`. They only take away.
+        environment:
+            Where this runs (`production`, `staging`, …): what guardrails read as `context.session.environment`.
         home:
             The folder of keys, locks and the pinned head; `<database>.remit` beside the database when omitted.
         clock:
             For tests: gives the time instead of the system (timezone-aware UTC).
 
-    Raises `UsageError`, `GrantError` (catalogue), `VerificationError` (the ledger is not the one that was pinned).
+    Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
     url = url or os.environ.get("REMIT_URL") or default_url()
     if not url.startswith("sqlite:///"):
@@ -74,6 +88,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         raise UsageError(f"can={sorted(unknown)} names no capability; expected some of {sorted(CAPABILITIES)}")
     roles = people if isinstance(people, People) else _people(people)
     known = Catalogue.load(*_sources(catalogue))
+    guardrails = _guardrails(policies)
     ledger = Ledger.open_or_create(url, home=Path(home) if home is not None else None, clock=clock)
     issue_key, issue_public = _issue_keys(ledger.home, may_issue="issue" in capabilities)
     deployment = Deployment(
@@ -84,8 +99,11 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         development=development,
         issue_key=issue_key,
         issue_public=issue_public,
-        own_files=OwnFiles(ledger.files()),
+        own_files=OwnFiles([*ledger.files(), *_sources(policies)]),
+        guardrails=guardrails,
+        environment=environment,
     )
+    _warn_of_misfits(deployment)
     return App(url, deployment)
 
 
@@ -112,6 +130,25 @@ def _people(people: str | Path | Mapping[str, Any] | None) -> People:
     if people is None:
         return People()
     return People.of(people) if isinstance(people, Mapping) else People.load(people)
+
+
+def _guardrails(policies: str | Path | Iterable[str | Path] | None) -> CedarGuardrails | None:
+    if policies is None:
+        return None
+    from remit.authority.cedar import CedarGuardrails  # its library is large, and only loaded where it is used
+
+    return CedarGuardrails.load(*_sources(policies))
+
+
+def _warn_of_misfits(deployment: Deployment) -> None:
+    """Log every guardrail that does not fit a tool whose definition is accepted here. Such calls are refused one by one
+    anyway; a tool that changed must not keep everything else from opening."""
+    if deployment.guardrails is None:
+        return
+    from remit.authority.cedar.schemas import check_tools
+
+    for problem in check_tools(deployment.guardrails.policies, deployment.accepted_schemas()):
+        logger.warning("%s", problem)
 
 
 def _sources(catalogue: Any) -> tuple[Any, ...]:
@@ -160,6 +197,80 @@ class App:
         """
         return issuing.issue(self.deployment, source, parameters, key=key, credential=credential)
 
+    def amend(
+        self,
+        grant: Grant | str,
+        changes: str | Path | Mapping[str, Any] | bytes | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        without: Iterable[str] = (),
+        version: int | None = None,
+        request: GrantRequest | str | None = None,
+        reason: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """The next version of a grant under the same id: its sessions go on with it from their next call.
+
+        `changes` names what becomes other (task, window, limits, bindings, delegation; under `tools` each tool that is
+        named is added or replaced), and `without` the tools that are taken away. A source that names the principal is a
+        whole grant and replaces everything. `expires_in` counts from now. The version that this is written for is that
+        of `grant`, or of `request` (whose own changes are taken where none are given), or `version`: another one in the
+        meantime is an error. Raises `GrantError`, `IdentityError` (only who may issue it may widen it).
+        """
+        asked = self.request(request) if isinstance(request, str) else request
+        name = grant.id if isinstance(grant, Grant) else grant
+        if asked is not None and asked.grant_id != name:
+            raise UsageError(f"request {asked.id} is about grant {asked.grant_id}, not about {name}")
+        if version is None:
+            version = grant.version if isinstance(grant, Grant) else asked.version if asked is not None else None
+        if version is None:
+            raise UsageError("say which version of the grant this was written for: version=, or pass the Grant itself")
+        return amending.amend(
+            self.deployment,
+            name,
+            changes,
+            parameters,
+            without=without,
+            version=version,
+            request=asked,
+            reason=reason,
+            credential=credential,
+        )
+
+    def delegate(
+        self,
+        grant: Grant | str,
+        source: str | Path | Mapping[str, Any] | bytes,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """Hand a grant on, narrower: a child grant for another agent, below `grant` and never able to do more.
+
+        `source` is a grant in any form that `issue` takes, without `principal`, `self` and `bindings`, which are the
+        parent's. Each of its clauses is narrower than one clause of the parent whole; limits, approvals and bounds of
+        the parent are said again or made tighter, and it ends no later. Limits count on parent and child together.
+        Raises `DelegationWidened` with every reason (`.problems`; `delegation_too_deep`, `delegate_only` by `.code`),
+        `GrantError`, `IdentityError`.
+        """
+        name = grant.id if isinstance(grant, Grant) else grant
+        return delegating.delegate(self.deployment, name, source, parameters, key=key, credential=credential)
+
+    def requests(self, grant_id: str | None = None) -> list[GrantRequest]:
+        """What agents asked for (`Session.request`) and nobody has answered, oldest first."""
+        return requesting.listed(self.deployment, grant_id=grant_id, state="requested")
+
+    def request(self, request_id: str) -> GrantRequest:
+        """One request as it stands."""
+        return requesting.load(self.deployment, request_id)
+
+    def refuse_request(
+        self, request_id: str, *, reason: str | None = None, credential: Credential | str | None = None
+    ) -> GrantRequest:
+        """Answer an agent's request with no. `App.amend(…, request=…)` answers with yes."""
+        return requesting.refuse(self.deployment, request_id, reason=reason, credential=credential)
+
     def revoke(self, grant_id: str, *, reason: str, credential: Credential | str | None = None) -> Grant:
         """Withdraw a grant: its sessions are refused from the next call on."""
         return issuing.revoke(self.deployment, grant_id, reason=reason, credential=credential)
@@ -168,31 +279,142 @@ class App:
         """One grant as it stands."""
         return issuing.load(self.deployment, grant_id)
 
+    # -- tokens (`remit[tokens]`; imported where they are used, so that the core does without)
+
+    def token(
+        self,
+        grant: Grant | str,
+        *,
+        audience: str | Iterable[str],
+        confirm: Mapping[str, Any] | None = None,
+        expires_in: str | timedelta | None = None,
+        credential: Credential | str | None = None,
+    ) -> str:
+        """A grant as a signed JWT, to cross a process: for `audience`, bound to the public JWK `confirm` where given.
+
+        It ends with the grant, after `expires_in`, or after a day. The record keeps its keyed digest, never the token.
+        Raises `GrantError`, `IdentityError`, `UsageError`.
+        """
+        from remit import tokening
+
+        name, span = grant.id if isinstance(grant, Grant) else grant, _idle(expires_in)
+        return tokening.token(
+            self.deployment, name, audience=audience, confirm=confirm, expires_in=span, credential=credential
+        )
+
+    def jwks(self) -> dict[str, Any]:
+        """The key set to publish, so that others can verify this deployment's tokens (issuer: the ledger's origin)."""
+        from remit import tokening
+
+        return tokening.jwks(self.deployment)
+
+    def verifier(self, audience: str | Iterable[str] | None = None, *, single_use: bool = True) -> TokenVerifier:
+        """What accepts this deployment's own grant tokens, meant for `audience` (itself when omitted)."""
+        from remit import tokening
+
+        return tokening.own_verifier(self.deployment, audience, single_use=single_use)
+
+    def grant_of(self, token: str, *, verifier: TokenVerifier | None = None, proof: str | None = None) -> Grant:
+        """The grant in this ledger that a grant token stands for, once the token is verified. Nothing is opened.
+
+        Raises `IdentityError` (`audience_mismatch` for a token meant for others), `GrantError`.
+        """
+        from remit import tokening
+
+        return tokening.find(self.deployment, token, verifier, proof)
+
+    def accept(
+        self,
+        token: str,
+        *,
+        verifier: TokenVerifier,
+        proof: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Grant:
+        """Take over the grant that another deployment's token carries: issued here, recorded with where it came from.
+
+        Its limits count here from nothing. Accepting it again gives the same grant. Raises `IdentityError` for a token
+        that `verifier` refuses or that holds a constraint which is not known here.
+        """
+        from remit import tokening
+
+        return tokening.accept(self.deployment, token, verifier=verifier, proof=proof, credential=credential)
+
+    def exchange(
+        self,
+        session: Session | str,
+        token: str,
+        *,
+        endpoint: TokenEndpoint,
+        verifier: TokenVerifier,
+        audience: str | Iterable[str],
+        scope: Iterable[str] = (),
+        actor_token: str | None = None,
+        issued_by: TokenVerifier | None = None,
+    ) -> Exchanged:
+        """See `Session.exchange`; for a session by its id."""
+        found = self.join(session) if isinstance(session, str) else session
+        return found.exchange(
+            token,
+            endpoint=endpoint,
+            verifier=verifier,
+            audience=audience,
+            scope=scope,
+            actor_token=actor_token,
+            issued_by=issued_by,
+        )
+
     # -- sessions
 
     def session(
         self,
-        grant: Grant | str,
+        grant: Grant | str | None = None,
         *,
         key: str | None = None,
-        workload: str | None = None,
+        workload: str | Workload | None = None,
         idle: str | timedelta | None = None,
         context: Mapping[str, Any] | None = None,
+        token: str | None = None,
+        verifier: TokenVerifier | None = None,
+        proof: str | None = None,
+        on_ask: str = "raise",
     ) -> Session:
-        """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes."""
+        """A session under `grant` (or its id). With `key`, the same one is rejoined across requests and processes.
+
+        `on_ask` says what its calls do that need an approval: `raise` `ApprovalRequired` at once, or `wait:45s` for the
+        answer, wherever it is given, and raise it then. A call may say otherwise.
+        `token` is an access token that says who asks (`verifier` says whose tokens are believed), or, without a
+        `grant`, a grant token: then `proof` shows that its key is held. Either is verified when the session opens.
+        """
         self.deployment.require("session")
         grant_id = grant.id if isinstance(grant, Grant) else grant
-        if not isinstance(grant_id, str):
+        if grant_id is not None and not isinstance(grant_id, str):
             raise UsageError(f"a session needs a grant or the id of one; got a {type(grant).__name__}")
         for name, text in (("key", key), ("workload", workload)):
-            if text is not None and not (text.isascii() or _encodable(text)):
+            if isinstance(text, str) and not (text.isascii() or _encodable(text)):
                 raise UsageError(f"{name}={text!r} cannot be encoded as UTF-8; expected plain text")
-        return Session(self, grant_id, key=key, workload=workload, idle=_idle(idle), context=context)
+        presenting = None
+        if token is not None:
+            from remit import tokening
 
-    def join(self, session_id: str) -> Session:
+            presenting = tokening.presenting(self.deployment, grant_id, token, verifier, proof)
+        elif grant_id is None or verifier is not None or proof is not None:
+            raise UsageError("a session needs a grant or the id of one, or token= that carries one")
+        return Session(
+            self,
+            grant_id,
+            key=key,
+            workload=workload,
+            idle=_idle(idle),
+            context=context,
+            presenting=presenting,
+            on_ask=on_ask,
+        )
+
+    def join(self, session_id: str, *, on_ask: str = "raise") -> Session:
         """A session that was opened before, here or elsewhere, by its id."""
         self.deployment.require("session")
-        return Session(self, None, session_id=session_id)
+        return Session(self, None, session_id=session_id, on_ask=on_ask)
 
     def close_session(self, session_id: str, reason: str, *, credential: Credential | str | None = None) -> None:
         """End a session from outside."""
@@ -231,17 +453,32 @@ class App:
         """One approval as it stands."""
         return approvals.load(self.deployment, approval_id)
 
-    def approve(self, approval_id: str, *, credential: Credential | str | None = None) -> Approval:
-        """Answer yes, as a person whom the clause names. `Session.resume` then runs the call."""
+    def approve(
+        self, approval_id: str, *, credential: Credential | str | None = None, shown: str | None = None
+    ) -> Approval:
+        """Answer yes, as a person whom the clause or guardrail names. `Session.resume` then runs the call.
+
+        `shown` is `Approval.shown` of what the person looked at: the answer counts for exactly that. Raises
+        `IdentityError`, `Denied` (`approval_expired`, `approval_mismatch`).
+        """
         self.deployment.require("approve")
-        return approvals.answer(self.deployment, approval_id, approve=True, credential=credential, reason=None)
+        return answering.answer(
+            self.deployment, approval_id, approve=True, credential=credential, reason=None, shown=shown
+        )
 
     def refuse(
-        self, approval_id: str, *, credential: Credential | str | None = None, reason: str | None = None
+        self,
+        approval_id: str,
+        *,
+        credential: Credential | str | None = None,
+        reason: str | None = None,
+        shown: str | None = None,
     ) -> Approval:
-        """Answer no."""
+        """Answer no: one person's no is enough."""
         self.deployment.require("approve")
-        return approvals.answer(self.deployment, approval_id, approve=False, credential=credential, reason=reason)
+        return answering.answer(
+            self.deployment, approval_id, approve=False, credential=credential, reason=reason, shown=shown
+        )
 
     # -- people, tools, verdicts
 
@@ -262,7 +499,7 @@ class App:
     def accept_tool(self, tool: str, *, credential: Credential | str | None = None) -> None:
         """Accept the definition that a tool has now; until then a changed tool is refused."""
         self.deployment.require("configure")
-        recovery.accept_tool(self.deployment, tool, credential)
+        pins.accept(self.deployment, tool, credential)
 
     def resolve(
         self,
@@ -309,9 +546,9 @@ class App:
         return self.ledger.verify()
 
     def on(self, event: str, listener: Listener) -> None:
-        """Call `listener(details)` after `approval.requested`, `call.denied` or `call.outcome` is durable."""
-        if event not in ("approval.requested", "call.denied", "call.outcome"):
-            raise UsageError(f"no event {event!r}; expected approval.requested, call.denied or call.outcome")
+        """Call `listener(details)` after a fact is durable: one of `EVENTS`."""
+        if event not in EVENTS:
+            raise UsageError(f"no event {event!r}; expected {', '.join(EVENTS[:-1])} or {EVENTS[-1]}")
         self.deployment.listeners.setdefault(event, []).append(listener)
 
     # -- life

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlmodel import col
 
-from remit.authority.calls import Decision
+from remit.authority.calls import ApprovalNeed
 from remit.authority.durations import show_moment
-from remit.errors import Denied, IdentityError, Remedy, UsageError
+from remit.calls import CallRequest
+from remit.errors import Denied, Remedy, UsageError
 from remit.ledger import values
-from remit.store.tables import ApprovalRow
+from remit.ledger.canonical import canonical
+from remit.pins import in_force
+from remit.store.tables import ApprovalRow, GrantRow, SessionRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
-    from remit.identity import Credential, Identity
-    from remit.ledger import Txn
+    from remit.ledger import Record, Txn
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +44,38 @@ class Approval:
     expires: datetime
     decided_by: tuple[str, ...]
     arguments: Mapping[str, Any] | None
+    accesses: tuple[str, ...]
+    agent: str | None
+    principal: str | None
+    task: str | None
+    shown: str
+    """The digest of all this, as a person sees it: `approve(…, shown=…)` answers exactly that."""
 
 
-def question(approval_id: str, decision: Decision, now: datetime) -> dict[str, Any]:
-    """The leaf part of `approval.requested` that is about the answer."""
-    need = decision.need
-    assert need is not None
+def question(approval_id: str, rule: str, need: ApprovalNeed, now: datetime, ends: datetime) -> dict[str, Any]:
+    """The leaf part of `approval.requested` that is about the answer. No answer holds longer than the grant does."""
     return {
         "approval": approval_id,
+        "asks": rule,
         "by": list(need.by),
         "count": need.count,
-        "expires": show_moment(now + need.expires_in),
+        "expires": show_moment(min(now + need.expires_in, ends)),
     }
 
 
 def open_question(
-    txn: Txn, approval_id: str, session_id: str, data: Mapping[str, Any], content: str, record_id: str
+    txn: Txn, session_id: str, call_id: str, data: Mapping[str, Any], content: str, record_id: str
 ) -> None:
     """The read model's row of a fresh question."""
     txn.put(
         "approvals",
-        approval_id,
-        call_id=data["call"],
+        data["approval"],
+        call_id=call_id,
         session_id=session_id,
         grant_id=data["grant"],
         state="requested",
         by=json.dumps({"by": data["by"], "count": data["count"]}),
-        rule=data["decision"]["rule"],
+        rule=data["asks"],
         content=content,
         expires=data["expires"],
         requested_record=record_id,
@@ -76,48 +83,14 @@ def open_question(
     )
 
 
-def waiting(txn: Txn, session_id: str, content: str) -> Mapping[str, Any] | None:
-    """A question about exactly this call that nobody has answered yet and that has not lapsed."""
-    for row in _about(txn, session_id, content, "requested"):
-        if datetime.fromisoformat(row["expires"]) > txn.now:
-            return row
-    return None
-
-
-def usable(txn: Txn, session_id: str, content: str, approval_id: str | None) -> Mapping[str, Any] | None:
-    """An approval of exactly this call that has not been used: the one named, or one for the same content."""
-    if approval_id is not None:
-        named = txn.get("approvals", approval_id)
-        rows: list[Mapping[str, Any]] = [named] if named is not None else []
-    else:
-        rows = _about(txn, session_id, content, "approved")
-    for row in rows:
-        exact = row["content"] == content and row["session_id"] == session_id
-        if exact and row["state"] == "approved" and datetime.fromisoformat(row["expires"]) > txn.now:
-            return row
-    return None
-
-
-def was_refused(txn: Txn, session_id: str, content: str) -> bool:
-    """Whether a person said no to exactly this call in this session: the same question is not put again."""
-    return bool(_about(txn, session_id, content, "refused"))
-
-
-def _about(txn: Txn, session_id: str, content: str, state: str) -> list[Mapping[str, Any]]:
-    found = txn.rows(
-        select(col(ApprovalRow.id)).where(
-            col(ApprovalRow.session_id) == session_id,
-            col(ApprovalRow.content) == content,
-            col(ApprovalRow.state) == state,
-        )
-    )
-    rows = [txn.get("approvals", row[0]) for row in found]
-    return [row for row in rows if row is not None and row["state"] == state]
+def is_over(row: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the time of a question, or of its unused answer, has passed."""
+    return datetime.fromisoformat(row["expires"]) <= now
 
 
 def lapse(deployment: Deployment, txn: Txn, row: Mapping[str, Any]) -> bool:
     """Whether an unused approval is past its time; the first to notice records it."""
-    if row["state"] not in ("requested", "approved") or datetime.fromisoformat(row["expires"]) > txn.now:
+    if row["state"] not in ("requested", "approved") or not is_over(row, txn.now):
         return False
     txn.append(
         deployment.ledger.draft(
@@ -126,23 +99,6 @@ def lapse(deployment: Deployment, txn: Txn, row: Mapping[str, Any]) -> bool:
     )
     txn.put("approvals", row["id"], state="lapsed")
     return True
-
-
-def still_waiting(row: Mapping[str, Any]) -> Decision:
-    """The decision for a call whose question is still open."""
-    by = ", ".join(json.loads(row["by"])["by"])
-    return Decision(
-        effect="ask",
-        code="approval_required",
-        rule=row["rule"],
-        reason=f"This call still waits for approval by {by}.",
-        remedy=Remedy("await_approval", approval_id=row["id"]),
-        clause=None,
-        accesses=(),
-        spends=(),
-        need=None,
-        unbounded=(),
-    )
 
 
 def use(deployment: Deployment, txn: Txn, row: Mapping[str, Any], *, call_id: str, intent: str) -> None:
@@ -157,103 +113,35 @@ def use(deployment: Deployment, txn: Txn, row: Mapping[str, Any], *, call_id: st
     txn.put("approvals", row["id"], state="used")
 
 
-# -- answering
+# -- what a person is shown
 
 
-def answer(
-    deployment: Deployment,
-    approval_id: str,
-    *,
-    approve: bool,
-    credential: Credential | str | None,
-    reason: str | None,
-) -> Approval:
-    """Record one person's answer. Raises `IdentityError`, `UsageError`, or `Denied(approval_expired)`."""
-    verb = "approve" if approve else "refuse"
-
-    def job(txn: Txn) -> bool:
-        row = txn.get("approvals", approval_id)
-        if row is None:
-            raise UsageError(f"no approval {approval_id!r} is in this ledger; `remit approval list` shows what waits")
-        if lapse(deployment, txn, row):
-            return False
-        if row["state"] != "requested":
-            raise UsageError(f"approval {approval_id} was {row['state']} before; an answer is given once")
-        asked = deployment.ledger.record_in(txn, row["requested_record"])
-        shown = asked.private.get("arguments", {}).get("commitment")
-        who = deployment.identify(
-            txn,
-            credential,
-            act=f"approval.{verb}",
-            about={"approval": approval_id, "call": row["call_id"], "shown": shown},
-        )
-        _may_answer(txn, row, who)
-        _record_answer(deployment, txn, row, who, approve=approve, reason=reason, shown=shown)
-        return True
-
-    if not deployment.ledger.run(job):
-        raise Denied("The time to answer this question is over.", code="approval_expired", remedy=Remedy("stop"))
-    return load(deployment, approval_id)
-
-
-def _may_answer(txn: Txn, row: Mapping[str, Any], who: Identity) -> None:
-    session = txn.get("sessions", row["session_id"])
-    assert session is not None
-    wanted = json.loads(row["by"])["by"]
-    if who.subject == session["agent"]:
-        raise IdentityError("the agent that asks cannot answer itself")
-    if who.subject == session["principal"] and who.subject not in wanted:
-        raise IdentityError(
-            f"{who.subject} is the principal that the agent acts for; {', '.join(wanted)} has to answer"
-        )
-    if not who.holds(wanted):
-        held = ", ".join(f"role:{role}" for role in sorted(who.roles)) or "no role"
-        raise IdentityError(f"{who.subject} holds {held}; this question is for {', '.join(wanted)}")
-    if who.subject in json.loads(row["decided_by"]):
-        raise IdentityError(f"{who.subject} has answered this question already; another person has to")
-
-
-def _record_answer(
-    deployment: Deployment,
-    txn: Txn,
-    row: Mapping[str, Any],
-    who: Identity,
-    *,
-    approve: bool,
-    reason: str | None,
-    shown: str | None,
-) -> None:
+def view_of(
+    row: Mapping[str, Any], asked: Record, session: Mapping[str, Any] | None, grant: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Everything that an approver has to see. `arguments` is None once they were erased."""
+    private = asked.disclosed() or {}
     spec = json.loads(row["by"])
-    decided_by = [*json.loads(row["decided_by"]), who.subject]
-    complete = not approve or len(decided_by) >= spec["count"]
-    appended = txn.append(
-        deployment.ledger.draft(
-            "approval.decided",
-            session=row["session_id"],
-            data={
-                "approval": row["id"],
-                "call": row["call_id"],
-                "answer": "approved" if approve else "refused",
-                "by": who.as_record(),
-                "shown": shown,
-                "complete": complete,
-            },
-            private={"reason": reason} if reason else None,
-        )
-    )
-    state = ("approved" if approve else "refused") if complete else "requested"
-    txn.put(
-        "approvals",
-        row["id"],
-        state=state,
-        decided_by=json.dumps(decided_by),
-        decided_record=appended.id,
-        authenticated=who.authenticated,
-    )
-    if not approve:
-        call = txn.get("calls", row["call_id"])
-        if call is not None and call["state"] == "ask":
-            txn.put("calls", row["call_id"], code="approval_refused")
+    return {
+        "approval": row["id"],
+        "tool": asked.data["tool"],
+        "arguments": private.get("arguments"),
+        "accesses": private.get("accesses", []),
+        "reason": private.get("reason", ""),
+        "rule": row["rule"],
+        "by": spec["by"],
+        "count": spec["count"],
+        "expires": row["expires"],
+        "session": row["session_id"],
+        "agent": session["agent"] if session is not None else None,
+        "principal": session["principal"] if session is not None else None,
+        "task": grant["task"] if grant is not None else None,
+    }
+
+
+def shown_digest(deployment: Deployment, view: Mapping[str, Any]) -> str:
+    """The keyed digest of a view: what an answer says that it was given to."""
+    return deployment.ledger.keyed("shown", canonical(dict(view)))
 
 
 def load(deployment: Deployment, approval_id: str) -> Approval:
@@ -279,31 +167,40 @@ def listed(
         query = query.where(col(ApprovalRow.id) == approval_id)
     if state is not None:
         query = query.where(col(ApprovalRow.state) == state)
-    return [_approval(deployment, row) for row in deployment.ledger.read().mappings(query)]
+    reading = deployment.ledger.read()
+    return [_approval(deployment, row, reading) for row in reading.mappings(query)]
 
 
-def _approval(deployment: Deployment, row: Mapping[str, Any]) -> Approval:
-    record = deployment.ledger.record(row["requested_record"])
-    private = record.disclosed() if record is not None else None
-    spec = json.loads(row["by"])
+def _approval(deployment: Deployment, row: Mapping[str, Any], reading: Any) -> Approval:
+    asked = deployment.ledger.record(row["requested_record"])
+    if asked is None:
+        raise UsageError(f"the question {row['id']} is not in the ledger; `remit verify` says where it is broken")
+    sessions = reading.mappings(select(SessionRow).where(col(SessionRow.id) == row["session_id"]))
+    grants = reading.mappings(select(GrantRow).where(col(GrantRow.id) == row["grant_id"]))
+    view = view_of(row, asked, next(iter(sessions), None), next(iter(grants), None))
     return Approval(
         id=row["id"],
         call_id=row["call_id"],
         session_id=row["session_id"],
         state=row["state"],
-        tool=record.data["tool"] if record is not None else "",
-        by=tuple(spec["by"]),
-        needed=spec["count"],
-        reason=(private or {}).get("reason", ""),
+        tool=view["tool"],
+        by=tuple(view["by"]),
+        needed=view["count"],
+        reason=view["reason"],
         rule=row["rule"],
         expires=datetime.fromisoformat(row["expires"]),
         decided_by=tuple(json.loads(row["decided_by"])),
-        arguments=(private or {}).get("arguments"),
+        arguments=view["arguments"],
+        accesses=tuple(view["accesses"]),
+        agent=view["agent"],
+        principal=view["principal"],
+        task=view["task"],
+        shown=shown_digest(deployment, view),
     )
 
 
-def fresh_arguments(deployment: Deployment, approval_id: str) -> tuple[Approval, Mapping[str, Any]]:
-    """The approval and the exact arguments it is about. Raises `Denied` when it cannot be used (any more)."""
+def approved_call(deployment: Deployment, approval_id: str, run: Callable[..., Any]) -> tuple[Approval, CallRequest]:
+    """The approval, and exactly the call it is about. Raises `Denied` when it cannot be used (any more)."""
     approval = load(deployment, approval_id)
     if approval.state == "requested":
         raise Denied(
@@ -322,4 +219,23 @@ def fresh_arguments(deployment: Deployment, approval_id: str) -> tuple[Approval,
         )
     if approval.arguments is None:
         raise Denied("The arguments that were approved are erased.", code="approval_mismatch", call_id=approval.call_id)
-    return approval, values.decode(approval.arguments)  # evidence tells 20.0 from 20 by an encoding of its own
+    injected, defined = _around(deployment, approval_id)
+    request = CallRequest(
+        approval.tool,
+        values.decode(approval.arguments),  # evidence tells 20.0 from 20 by an encoding of its own
+        run,
+        injected=injected,
+        definition=in_force(deployment, approval.tool) if defined else None,
+        approval_id=approval_id,
+    )
+    return approval, request
+
+
+def _around(deployment: Deployment, approval_id: str) -> tuple[Mapping[str, Any], bool]:
+    """What the application had filled in, and whether the tool's definition was known, when the question was put."""
+    query = select(col(ApprovalRow.requested_record)).where(col(ApprovalRow.id) == approval_id)
+    [(record_id,)] = deployment.ledger.read().rows(query)
+    asked = deployment.ledger.record(record_id)
+    assert asked is not None
+    private = asked.disclosed() or {}
+    return values.decode(private.get("injected", {})), asked.data.get("definition") is not None

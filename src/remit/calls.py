@@ -13,6 +13,7 @@ from remit.authority.calls import CallView, Decision
 from remit.ledger.values import Encoded
 
 if TYPE_CHECKING:
+    from remit.authority.compile import CompiledGrant
     from remit.authority.decide import Match
     from remit.ledger import Draft
     from remit.resources.definitions import ToolDefinition
@@ -51,6 +52,11 @@ class CallRequest:
     approval_id: str | None = None
     claimed: Mapping[str, Any] = field(default_factory=dict)
     objection: str | None = None
+    foreign: bool = False
+    """The tool belongs to a server that somebody else runs: first sight does not accept what it says of itself."""
+    accept_new: bool = False
+    """… but the operator said that it does, this once."""
+    on_ask: str | None = None
 
 
 class CallOptions(TypedDict, total=False):
@@ -72,13 +78,23 @@ class CallOptions(TypedDict, total=False):
     """The pending call that this one goes on with."""
     claimed: Mapping[str, Any]
     """What the request says of itself (`principal`, `agent`, `grant`): compared, never believed."""
+    foreign: bool
+    """The tool belongs to a server that somebody else runs: a person accepts its definition before its first call."""
+    accept_new: bool
+    """The operator said that what such a server lists is accepted at first sight."""
+    on_ask: str | None
+    """What to do when the call needs an approval: `raise`, or `wait:45s`; the session's own when omitted."""
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A request after step (1): the snapshot that will run, the view that is judged, and its keyed digests."""
+    """A request after step (1): the snapshot that will run, the view that is judged, and its keyed digests.
+
+    `chain` are the versions of the grants that it was matched with.
+    """
 
     tool: str
+    chain: tuple[CompiledGrant, ...]
     snapshot: dict[str, Any]
     encoded: Encoded
     view: CallView
@@ -98,16 +114,29 @@ class Ticket:
     record_id: str
     tool: str
     spends: tuple[tuple[str, str], ...]
+    root: str
+    labels: tuple[str, ...]
     started: int
     resumed: bool = False
     process: int = field(default_factory=os.getpid)
 
     @classmethod
     def begin(
-        cls, call_id: str, record_id: str, tool: str, spends: tuple[tuple[str, str], ...], *, resumed: bool = False
+        cls,
+        call_id: str,
+        record_id: str,
+        tool: str,
+        spends: tuple[tuple[str, str], ...],
+        root: str,
+        labels: tuple[str, ...] = (),
+        *,
+        resumed: bool = False,
     ) -> Ticket:
-        """A ticket whose clock starts now (monotonic nanoseconds). `resumed`: the call goes on, it does not begin."""
-        return cls(call_id, record_id, tool, spends, time.monotonic_ns(), resumed)
+        """A ticket whose clock starts now (monotonic nanoseconds). `root`: the grant that its `labels` go to.
+
+        `resumed`: the call goes on, it does not begin.
+        """
+        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns(), resumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +146,8 @@ class Refused:
     decision: Decision
     call_id: str
     approval_id: str | None = None
-    fresh_approval: bool = False
+    fresh: tuple[str, ...] = ()
+    """Questions that were put just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +165,12 @@ class Join:
     call_id: str
 
 
-Entry = Ticket | Refused | Replay | Join
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """Nothing was decided: a grant has a newer version than the one that the call was matched with."""
+
+
+Entry = Ticket | Refused | Replay | Join | Amended
 """What the store transaction of steps (3) and (4) came to."""
 
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sqlalchemy import select
+from sqlmodel import col
+
+from remit import opening
 from remit.authority.compile import CompiledGrant, compile_grant
+from remit.authority.durations import show_moment
 from remit.authority.guardrails import OwnFiles
 from remit.authority.terms import GrantTerms
-from remit.errors import GrantError, UsageError, VerificationError
-from remit.identity import Authenticator, Credential, Identity, People
+from remit.errors import GrantError, IdentityError, UsageError, VerificationError
+from remit.identity import Authenticator, Credential, Identity, People, TokenCredential
+from remit.ids import new_id
 from remit.ledger import Ledger, Txn
+from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
 from remit.signing import GRANT_TYPE, SigningKey, VerifyingKey
+from remit.store.tables import ToolRow
+
+if TYPE_CHECKING:
+    from remit.authority.cedar import CedarGuardrails
+
+GUARDRAILS_TYPE: Final = "application/vnd.remit.guardrails+json"
 
 Capability = Literal["session", "issue", "approve", "review", "configure"]
 """What a handle may do: run sessions; issue and revoke; answer approvals; give verdicts; enrol and accept."""
@@ -39,7 +53,12 @@ class Deployment:
     issue_key: SigningKey | None
     issue_public: VerifyingKey
     own_files: OwnFiles
+    guardrails: CedarGuardrails | None = None
+    environment: str = "unspecified"
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
+    histories: Histories = field(default_factory=Histories)
+    """Earlier calls of sessions, for `from`."""
+
     _compiled: dict[str, CompiledGrant] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -60,12 +79,32 @@ class Deployment:
         self, txn: Txn, credential: Credential | str | None, *, act: str, about: Mapping[str, Any]
     ) -> Identity:
         """Who is acting, proved against the key enrolled at this moment. Raises `IdentityError`."""
+        if isinstance(credential, TokenCredential):
+            return self._by_token(txn, credential)
         enrolled: str | None = None
         if isinstance(credential, Credential):
             row = txn.get("people", credential.subject)
             if row is not None and row["state"] == "enrolled":
                 enrolled = row["key"]
         return self.authenticator.identify(credential, act=act, about=about, enrolled_key=enrolled, now=txn.now)
+
+    def _by_token(self, txn: Txn, credential: TokenCredential) -> Identity:
+        found = credential.prove(txn.now)
+        digest = self.ledger.keyed("token", found.text)
+        if credential.verifier.single_use:
+            if found.jti is None:
+                raise IdentityError("the token may be used once only, but has no jti to tell one use from the next")
+            once = self.ledger.keyed("jti", found.issuer, found.jti)
+            opening.spend(txn, once, used_by=new_id("p"), expires=show_moment(found.expires))
+        return Identity(
+            subject=found.principal,
+            authenticated=True,
+            method="token",
+            roles=self.people.roles(found.principal),
+            key_id=found.key,
+            issuer=found.issuer,
+            token=digest,
+        )
 
     def record_configuration(self, txn: Txn) -> None:
         """Append `config.changed` when catalogue, people or mode differ from what the ledger last recorded."""
@@ -75,10 +114,26 @@ class Deployment:
             "development": self.development,
             "issue_key": self.issue_public.text,
         }
+        if self.guardrails is not None:
+            found["guardrails"] = txn.artefact(self.guardrails.source, GUARDRAILS_TYPE)
+            found["environment"] = self.environment
         row = txn.get("settings", "configuration")
         if row is None or row["value"] != found:
             txn.append(self.ledger.draft("config.changed", data=found))
             txn.put("settings", "configuration", value=found)
+
+    def guarded(self) -> dict[str, str]:
+        """The digest of the guardrails in force, as records carry it; empty without guardrails."""
+        return {} if self.guardrails is None else {"guardrails": self.guardrails.digest}
+
+    def accepted_schemas(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schemas of the tool definitions that are accepted here, by tool key."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for row in self.ledger.read().mappings(select(ToolRow).where(col(ToolRow.digest).is_not(None))):
+            schema = json.loads(self.ledger.artefact(row["digest"])).get("schema")
+            if isinstance(schema, dict):
+                found[row["key"]] = schema
+        return found
 
     # -- grants in force
 
@@ -111,6 +166,22 @@ class Deployment:
         compiled = compile_grant(GrantTerms.from_bytes(content))
         with self._lock:
             return self._compiled.setdefault(digest, compiled)
+
+    def versions(self, digests: Iterable[str]) -> tuple[CompiledGrant, ...]:
+        """The versions of grants that a record names, whether or not they are the newest ones."""
+        found = []
+        for digest in digests:
+            compiled = self._compiled.get(digest)
+            if compiled is None:
+                compiled = compile_grant(GrantTerms.from_bytes(self.ledger.artefact(digest)))
+                self.remember(compiled)
+            found.append(compiled)
+        return tuple(found)
+
+    def remember(self, compiled: CompiledGrant) -> None:
+        """Keep a version that this process is just recording: others of the same batch cannot read it back yet."""
+        with self._lock:
+            self._compiled.setdefault(compiled.digest, compiled)
 
     def _check_record(self, row: Mapping[str, Any]) -> None:
         record = self.ledger.record(row["record_id"])

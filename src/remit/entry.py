@@ -10,13 +10,14 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals
-from remit.authority.calls import Decision, Facts, SessionState
+from remit import approvals, attribution, labels, pins
+from remit.asking import Questions, needs_of
+from remit.authority.calls import ApprovalNeed, Decision, Facts
 from remit.authority.decide import settle
-from remit.authority.durations import show_moment
-from remit.calls import RESUMABLE, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
-from remit.counters import spend, without
-from remit.errors import DenialCode, Remedy
+from remit.calls import RESUMABLE, Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
+from remit.counters import spend, take, taken, without_own
+from remit.errors import DenialCode, GrantError, Remedy
+from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
 from remit.prepare import action_summary, private_of
 from remit.trace import trace_parent
@@ -50,26 +51,12 @@ def job(
     return enter
 
 
-def read_facts(txn: Txn, session: Session, approved_rules: frozenset[str] = frozenset()) -> Facts:
-    """What a decision depends on beside grant and call, as it stands inside this transaction."""
-    row = txn.get("sessions", session.id)
-    state: SessionState = row["state"] if row is not None else "closed"
-    revoked = []
-    counters: dict[str, str] = {}
-    for link in session.chain:
-        grant = txn.get("grants", link.terms.id)
-        if grant is None or grant["state"] != "active":
-            revoked.append(link.terms.id)
-        for limit in link.limit_ids:
-            counter = txn.get("counters", limit)
-            if counter is not None:
-                counters[limit] = counter["value"]
-    return Facts(txn.now, state, frozenset(revoked), counters, approved_rules)
-
-
-def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Prepared) -> Decision:
-    """The decision at this moment, for `explain`: nothing is written."""
-    return settle(session.chain, prepared.matched, read_facts(txn, session))
+def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Prepared) -> Decision | None:
+    """The decision at this moment, for `explain`: nothing is written. None when the grant was amended meanwhile."""
+    if not session.take_up(txn, prepared.chain):
+        return None
+    facts = read_facts(txn, session, call=prepared.view)
+    return settle(session.chain, prepared.matched, facts, deployment.guardrails)
 
 
 class _Attempt:
@@ -94,16 +81,23 @@ class _Attempt:
         self.txn = txn
         self.call_id = new_id("c")
         self.resumes: Mapping[str, Any] | None = None
-        self.approval: Mapping[str, Any] | None = None
+        self.approvals: list[Mapping[str, Any]] = []
+        self.questions = Questions(deployment, txn, session, request, prepared)
         self.facts: Facts
 
     def enter(self) -> Entry:
         """Decide on what is true now; then write the intent, or the refusal."""
         txn, session, prepared = self.txn, self.session, self.prepared
         session.join(txn)
+        try:
+            if not session.take_up(txn, prepared.chain):
+                return Amended()
+        except GrantError:
+            return self._invalid()
         session.note_call(txn)
-        self.facts = facts = read_facts(txn, session)
-        decision = settle(session.chain, prepared.matched, facts)
+        self.facts = facts = read_facts(txn, session, call=prepared.view)
+        session.around = facts.around
+        decision = self._settle(facts)
         if decision.code in STANDING:
             return self._deny(decision, facts)
         session.stands_open()
@@ -114,20 +108,27 @@ class _Attempt:
         if earlier is not None:
             return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
         if self.resumes is not None:
-            facts = self._without_own(facts, self.resumes)
-            decision = settle(session.chain, prepared.matched, facts)
-        if decision.effect == "ask" and self.approval is None:
-            self._find_approval()
-        if self.approval is None and self.request.approval_id is not None:
-            return self._deny(self._not_approved(self.request.approval_id), facts)
-        if self.approval is not None and decision.effect == "ask":
-            facts = replace(facts, approved_rules=frozenset({self.approval["rule"]}))
-            decision = settle(session.chain, prepared.matched, facts)
+            self.facts = facts = self._without_own(facts, self.resumes)
+            decision = self._settle(facts)
+        if decision.effect == "ask":
+            self._find_approvals(decision)
+        elif decision.effect == "deny" and decision.enforced:
+            return self._deny(decision, facts)
+        wanted = self.request.approval_id
+        if wanted is not None and wanted not in {approval["id"] for approval in self.approvals}:
+            return self._deny(self._refusal(*self.questions.not_usable(wanted, decision)), facts)
+        if self.approvals and decision.effect == "ask":
+            rules = facts.approved_rules | {approval["rule"] for approval in self.approvals}
+            facts = replace(facts, approved_rules=frozenset(rules))
+            decision = self._settle(facts)
         if decision.effect == "deny" and decision.enforced:
             return self._deny(decision, facts)
         if decision.effect == "ask" and decision.enforced:
             return self._ask(decision, facts)
         return self._permit(decision, facts)
+
+    def _settle(self, facts: Facts) -> Decision:
+        return settle(self.session.chain, self.prepared.matched, facts, self.deployment.guardrails)
 
     # -- what was before
 
@@ -152,7 +153,7 @@ class _Attempt:
                 return self._refusal("call_conflict", "The same call id came before with other content.")
             if row["state"] == "running" and row["writer"] != txn.writer and self._writer_is_gone(row):
                 row = {**row, "state": "unknown"}
-            if row["state"] not in free and not self._asked_in_vain(row):
+            if row["state"] not in free and not self.questions.in_vain(row):
                 return self._met(call_id, row)
             attempt += 1
             call_id = f"{prepared.identity}.{attempt}"
@@ -164,14 +165,10 @@ class _Attempt:
         used = self.txn.get("approvals", resumes["approval_id"]) if resumes["approval_id"] is not None else None
         if used is not None and used["state"] == "used":  # what a person approved goes on; it is not asked about again
             facts = replace(facts, approved_rules=frozenset({used["rule"]}))
-        alone = settle(self.session.chain, self.prepared.matched, replace(facts, counters={}))
+        alone = self._settle(replace(facts, counters={}))
         if alone.clause != resumes["clause"]:
             return facts
-        counters = dict(facts.counters)
-        for own in alone.spends:
-            if own.limit in counters:
-                without(counters, own.limit, own.amount)
-        return replace(facts, counters=counters)
+        return replace(facts, counters=without_own(facts.counters, alone.spends))
 
     def _met(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
         state = row["state"]
@@ -217,42 +214,20 @@ class _Attempt:
             above = row["parent"] if row is not None else None
         return False
 
-    def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
+    def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Decision | None:
         self.call_id = call_id
-        approval = self.txn.get("approvals", row["approval_id"])
-        assert approval is not None
-        if approval["state"] == "approved":
-            self.approval = approval
-            return None
-        if approval["state"] == "requested":
-            return Refused(approvals.still_waiting(approval), call_id, approval["id"])
-        return self._refusal("approval_refused", "A person refused exactly this call.")
+        if self.questions.refused(row):
+            return self._refusal("approval_refused", "A person refused exactly this call.")
+        return None  # decided again, it runs, waits on, or asks what was not asked yet
 
-    def _asked_in_vain(self, row: Mapping[str, Any]) -> bool:
-        """Whether an earlier attempt asked and got no answer in time, or its answer let another call run."""
-        if row["state"] != "ask":
-            return False
-        approval = self.txn.get("approvals", row["approval_id"])
-        assert approval is not None
-        return approvals.lapse(self.deployment, self.txn, approval) or approval["state"] in ("lapsed", "used")
-
-    def _find_approval(self) -> None:
-        """An approval of exactly this call. A request without an identity of its own goes on as the one that asked."""
-        self.approval = approvals.usable(self.txn, self.session.id, self.prepared.content, self.request.approval_id)
-        if self.approval is None or self.prepared.identity is not None:
+    def _find_approvals(self, decision: Decision) -> None:
+        """Approvals of exactly this call. A request without an identity of its own goes on as the one that asked."""
+        self.approvals = self.questions.usable(decision)
+        if not self.approvals or self.prepared.identity is not None:
             return
-        asked = self.txn.get("calls", self.approval["call_id"])
+        asked = self.txn.get("calls", self.approvals[0]["call_id"])
         if asked is not None and asked["state"] == "ask":
             self.call_id = asked["id"]
-
-    def _not_approved(self, approval_id: str) -> Decision:
-        row = self.txn.get("approvals", approval_id)
-        if row is not None and row["session_id"] == self.session.id:
-            if approvals.lapse(self.deployment, self.txn, row) or row["state"] == "lapsed":
-                return self._refusal("approval_expired", "The approval lapsed before it was used.")
-            if row["state"] == "used":
-                return self._refusal("already_executed", "This approval was used; it lets one call run, once.")
-        return self._refusal("approval_mismatch", "The approval does not cover this call.")
 
     def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
         self.txn.append(
@@ -269,6 +244,12 @@ class _Attempt:
         )
 
     # -- refusals that depend on the store
+
+    def _invalid(self) -> Refused:
+        """What the store holds as the newest version of a grant is none that was signed and recorded here."""
+        self.facts = read_facts(self.txn, self.session, call=self.prepared.view)
+        reason = f"Grant {self.session.grant_id} is not what was signed here, so it authorises nothing."
+        return self._deny(self._refusal("grant_invalid", reason), self.facts)
 
     def _refusal(self, code: DenialCode, reason: str, remedy: Remedy | None = None) -> Decision:
         return Decision(
@@ -306,35 +287,8 @@ class _Attempt:
         return None
 
     def _tool_changed(self) -> Decision | None:
-        definition = self.request.definition
-        if definition is None:
-            return None
-        row = self.txn.get("tools", self.prepared.tool)
-        if row is not None and row["state"] == "accepted" and row["digest"] == definition.digest:
-            return None
-        data: dict[str, Any] = {
-            "tool": self.prepared.tool,
-            "definition": self.txn.artefact(definition.content, "application/vnd.remit.tool+json"),
-            "schema": definition.schema_digest,
-            "text": definition.text_digest,
-        }
-        stored = {
-            "digest": definition.digest,
-            "schema_digest": definition.schema_digest,
-            "text_digest": definition.text_digest,
-        }
-        ledger = self.deployment.ledger
-        if row is None:
-            accepted = self.txn.append(ledger.draft("tool.accepted", data={**data, "basis": "first_sight"}))
-            self.txn.put("tools", self.prepared.tool, **stored, state="accepted", record_id=accepted.id)
-            return None
-        if row["state"] == "accepted" or row["digest"] != definition.digest:
-            changed = self.txn.append(ledger.draft("tool.changed", data={**data, "accepted": row["digest"]}))
-            self.txn.put("tools", self.prepared.tool, **stored, state="changed", record_id=changed.id)
-        return self._refusal(
-            "tool_changed",
-            f"The definition of {self.prepared.tool} changed since it was accepted; a person has to accept it.",
-        )
+        refusal = pins.check(self.deployment, self.txn, self.request, self.prepared.tool)
+        return None if refusal is None else self._refusal(*refusal)
 
     # -- the four endings
 
@@ -347,6 +301,7 @@ class _Attempt:
             "principal": session.principal,
             "agent": session.agent,
             "workload": session.workload,
+            **attribution.of_row(self.txn.get("sessions", session.id)),
             "grant": acting.id,
             "version": acting.version,
             "chain": [link.digest for link in session.chain],
@@ -360,8 +315,10 @@ class _Attempt:
             "actions": action_summary(prepared.view.accesses),
             "catalogue": self.deployment.catalogue.digest,
             "evaluator": EVALUATOR,
-            "facts": facts_record(facts),
+            "facts": facts_record(facts, guarded=self.deployment.guardrails is not None),
         }
+        if self.deployment.guardrails is not None:
+            data["guardrails"] = self.deployment.guardrails.digest
         if self.request.definition is not None:
             data["definition"] = self.request.definition.digest
         if self.parent is not None:
@@ -408,29 +365,51 @@ class _Attempt:
     def _permit(self, decision: Decision, facts: Facts) -> Ticket:
         txn = self.txn
         data = self._common(decision, facts)
-        resumes, approval = self.resumes, self.approval
+        resumes = self.resumes
         kind = "call.intent"
         if resumes is not None:
             kind = "call.resumed"
             data["intent"] = resumes["intent_record"]
         else:
-            for reserved in decision.spends:
-                spend(self.txn, reserved.limit, reserved.amount)
-        if approval is not None:
-            data["approval"] = approval["id"]
+            take(txn, taken(self.deployment.ledger, decision.spends, facts.now))
+            self._count(facts)
+        if self.approvals:
+            data["approval"] = self.approvals[-1]["id"]
+        if len(self.approvals) > 1:
+            data["approvals"] = [approval["id"] for approval in self.approvals]
         appended = txn.append(self._draft(kind, decision, data))
-        if approval is not None:
+        for approval in self.approvals:
             approvals.use(self.deployment, txn, approval, call_id=self.call_id, intent=appended.id)
         intent = appended.id if resumes is None else resumes["intent_record"]
-        more = {"approval_id": approval["id"]} if approval is not None else {}
+        more = {"approval_id": self.approvals[-1]["id"]} if self.approvals else {}
         self._put_call("running", decision, intent_record=intent, time=appended.time, **more)
         self._touch(appended.id)
-        if self.prepared.identity is not None or resumes is not None or approval is not None:
+        if self.prepared.identity is not None or resumes is not None or self.approvals:
             self.running.begin(self.call_id)
-        if resumes is not None:
-            return Ticket.begin(self.call_id, intent, self.prepared.tool, (), resumed=True)
-        spends = tuple((each.limit, each.amount) for each in decision.spends)
-        return Ticket.begin(self.call_id, intent, self.prepared.tool, spends)
+        carried = labels.of_tool(self.deployment, self.prepared.tool)
+        spends = () if resumes is not None else self._spends(decision)
+        return Ticket.begin(
+            self.call_id,
+            intent,
+            self.prepared.tool,
+            spends,
+            self.session.chain[0].terms.id,
+            carried,
+            resumed=resumes is not None,
+        )
+
+    def _spends(self, decision: Decision) -> tuple[tuple[str, str], ...]:
+        """What is taken back if the call turns out not to have run: its limits, and the counts that guardrails read."""
+        found = taken(self.deployment.ledger, decision.spends, self.facts.now)
+        if counts_calls(self.deployment):
+            found += tuple((limit, "1") for limit, _ in counted(self.session.id, self.prepared.tool))
+        return found
+
+    def _count(self, facts: Facts) -> None:
+        if counts_calls(self.deployment):
+            both = counted(self.session.id, self.prepared.tool)
+            for (limit, _), earlier in zip(both, (facts.around.calls, facts.around.tool_calls), strict=True):
+                self.txn.put("counters", limit, value=str(earlier + 1))
 
     def _touch(self, record_id: str) -> None:
         """Index what is touched under keyed hashes: `remit who RESOURCE` finds it, a thief of the index does not."""
@@ -477,25 +456,37 @@ class _Attempt:
                 txn.put("sessions", session.id, state="suspended")
 
     def _ask(self, decision: Decision, facts: Facts) -> Refused:
-        if approvals.was_refused(self.txn, self.session.id, self.prepared.content):
+        """Put every question that this call still waits for, each once; the first that is open is what it waits for."""
+        if self.questions.was_refused():
             return self._deny(self._refusal("approval_refused", "A person refused exactly this call."), facts)
-        waiting = approvals.waiting(self.txn, self.session.id, self.prepared.content)
-        if waiting is not None:
-            return Refused(decision, waiting["call_id"], waiting["id"])
+        needs = needs_of(decision)
+        open_now = [self.questions.waiting(rule, decision) for rule, _ in needs]
+        known = next((row for row in open_now if row is not None), None)
+        if known is not None:
+            self.call_id = known["call_id"]
+        ids, fresh = [], []
+        for (rule, need), row in zip(needs, open_now, strict=True):
+            ids.append(row["id"] if row is not None else self._put_question(decision, facts, rule, need))
+            if row is None:
+                fresh.append(ids[-1])
+        details: dict[str, Any] = {"approvals": ids} if len(ids) > 1 else {}
+        if (another := self.questions.another()) is not None:
+            details["approved"] = another
+            reason = f"{decision.reason} Approval {another} is for another call of this tool; resume it to run that."
+            decision = replace(decision, reason=reason)
+        remedy = Remedy("await_approval", approval_id=ids[0], details=details)
+        return Refused(replace(decision, remedy=remedy), self.call_id, ids[0], tuple(fresh))
+
+    def _put_question(self, decision: Decision, facts: Facts, rule: str, need: ApprovalNeed) -> str:
         approval_id = new_id("a")
-        data = self._common(decision, facts) | approvals.question(approval_id, decision, self.txn.now)
-        appended = self.txn.append(self._draft("approval.requested", decision, data))
-        approvals.open_question(self.txn, approval_id, self.session.id, data, self.prepared.content, appended.id)
-        self._put_call("ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id)
-        return Refused(decision, self.call_id, approval_id, fresh_approval=True)
-
-
-def facts_record(facts: Facts) -> dict[str, Any]:
-    """Facts as a leaf keeps them, for replay. Sums are left to the counters' history: they say what arguments held."""
-    return {
-        "now": show_moment(facts.now),
-        "session": facts.session,
-        "revoked": sorted(facts.revoked),
-        "counters": {limit: value for limit, value in sorted(facts.counters.items()) if ":sum:" not in limit},
-        "approved": sorted(facts.approved_rules),
-    }
+        ends = min(link.expires for link in self.session.chain)
+        question = approvals.question(approval_id, rule, need, self.txn.now, ends)
+        draft = self._draft("approval.requested", decision, self._common(decision, facts) | question)
+        self.prepared.draft = None  # one draft is one record, and the next question needs another
+        appended = self.txn.append(draft)
+        content = self.prepared.content
+        approvals.open_question(self.txn, self.session.id, self.call_id, draft.data, content, appended.id)
+        existing = self.txn.get("calls", self.call_id)
+        if existing is None or existing["state"] != "ask":
+            self._put_call("ask", decision, intent_record=appended.id, time=appended.time, approval_id=approval_id)
+        return approval_id

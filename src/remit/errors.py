@@ -148,8 +148,8 @@ class GrantError(RemitError):
 
     code = "grant_invalid"
 
-    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, problems: Sequence[str] = (), code: str | None = None) -> None:
+        super().__init__(message, code=code)
         self.problems: tuple[str, ...] = tuple(problems)
 
 

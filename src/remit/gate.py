@@ -23,10 +23,11 @@ import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from remit import entry, prepare
-from remit.calls import CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
+from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, Remedy, Unrepresentable, UsageError
 from remit.ledger import values
 from remit.outcomes import Outcomes, error_text, read_exception, read_result
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.ledger import Txn
     from remit.sessions import Session
+    from remit.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -53,6 +55,12 @@ _NOTHING: Final = object()
 """Stands for the result of a call that has none to share: it streamed, failed, or never ran."""
 
 
+class _Unanswered(NamedTuple):
+    """Stands for the result of a call that a person has to answer first, for a caller who waits for that."""
+
+    asked: ApprovalRequired
+
+
 class Gate:
     """See the module's docstring for the six steps."""
 
@@ -64,14 +72,21 @@ class Gate:
 
     # -- the way of one call
 
-    def call(self, session: Session, request: CallRequest) -> Any:
+    def call(self, session: Session, request: CallRequest, waiting: Waiting | None = None) -> Any:
         """Decide, record and run one call; returns what the tool returned.
 
-        Raises `Denied`, `ApprovalRequired`, `EvidenceUnavailable`, or whatever the tool raised.
+        A call that needs an approval waits for it as long as `waiting` says, and is then decided again. Raises
+        `Denied`, `ApprovalRequired`, `EvidenceUnavailable`, or whatever the tool raised.
         """
-        return self._call(session, request, None)
+        while True:
+            found = self._call(session, request, None, waits=waiting is not None)
+            if waiting is None or not isinstance(found, _Unanswered):
+                return found
+            waiting.answered(found.asked)
 
-    def _call(self, session: Session, request: CallRequest, loop: asyncio.AbstractEventLoop | None) -> Any:
+    def _call(
+        self, session: Session, request: CallRequest, loop: asyncio.AbstractEventLoop | None, *, waits: bool
+    ) -> Any:
         prepared = prepare.prepare(self._deployment, session, request)  # (1) resolve, (2) decide
         passes = 0
         while True:
@@ -82,18 +97,28 @@ class Gate:
                 if isinstance(found, Ticket):
                     attempt.begun = True
                     return self._run(session, request, prepared, found, loop)  # (5) run, (6) outcome
+            if isinstance(found, Amended):
+                prepared = prepare.prepare(self._deployment, session, request)
+                continue
             if isinstance(found, Join):
                 running = self._joined(found, passes := passes + 1)
                 if running is None or (result := running.result()) is _AGAIN:
                     continue  # it ended in between: what it came to is in the store now
                 return result
-            return self._answer(session, request, found)
+            return self._answer(session, request, found, waits=waits)
 
-    async def acall(self, session: Session, request: CallRequest) -> Any:
+    async def acall(self, session: Session, request: CallRequest, waiting: Waiting | None = None) -> Any:
         """As `call`, without blocking the event loop. A plain function runs in a worker thread, gate and all, so that
         a cancelled await cannot claim that a tool stopped which still runs."""
+        while True:
+            found = await self._acall(session, request, waits=waiting is not None)
+            if waiting is None or not isinstance(found, _Unanswered):
+                return found
+            await waiting.aanswered(found.asked)
+
+    async def _acall(self, session: Session, request: CallRequest, *, waits: bool) -> Any:
         if not _is_async(request.run):
-            return await asyncio.to_thread(self._call, session, request, asyncio.get_running_loop())
+            return await asyncio.to_thread(self._call, session, request, asyncio.get_running_loop(), waits=waits)
         prepared = prepare.prepare(self._deployment, session, request)  # (1) resolve, (2) decide
         passes = 0
         while True:
@@ -112,17 +137,26 @@ class Gate:
                     return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
             if stopped is not None:
                 raise stopped
+            if isinstance(found, Amended):
+                prepared = prepare.prepare(self._deployment, session, request)
+                continue
             if isinstance(found, Join):
                 running = self._joined(found, passes := passes + 1)
                 if running is None or (result := await asyncio.shield(asyncio.wrap_future(running))) is _AGAIN:
                     continue
                 return result
-            return self._answer(session, request, found)
+            return self._answer(session, request, found, waits=waits)
 
     def explain(self, session: Session, request: CallRequest) -> Decision:
         """What `call` would decide at this moment. Decides, runs and records nothing."""
-        prepared = prepare.prepare(self._deployment, session, request)
-        return self._ledger.run(lambda txn: entry.decide_now(self._deployment, txn, session, prepared))
+        while True:
+            prepared = prepare.prepare(self._deployment, session, request)
+            found = self._ledger.run(partial(self._decided, session, prepared))
+            if found is not None:
+                return found
+
+    def _decided(self, session: Session, prepared: Prepared, txn: Txn) -> Decision | None:
+        return entry.decide_now(self._deployment, txn, session, prepared)
 
     @contextlib.contextmanager
     def _entering(self, session: Session, request: CallRequest, prepared: Prepared) -> Iterator[_Attempt]:
@@ -164,7 +198,7 @@ class Gate:
             )
         return running
 
-    def _answer(self, session: Session, request: CallRequest, found: Refused | Replay | Ticket | Join) -> Any:
+    def _answer(self, session: Session, request: CallRequest, found: Entry, *, waits: bool) -> Any:
         if isinstance(found, Replay):
             return self._replayed(found)
         assert isinstance(found, Refused)
@@ -173,11 +207,18 @@ class Gate:
         prepare.log_decision(session, request, found)
         if decision.effect == "ask":
             assert found.approval_id is not None
-            if found.fresh_approval:
-                self._deployment.notify("approval.requested", {**details, "approval": found.approval_id})
-            raise ApprovalRequired(
-                decision.reason, approval_id=found.approval_id, rule=decision.rule, call_id=found.call_id
+            for approval_id in found.fresh:
+                self._deployment.notify("approval.requested", {**details, "approval": approval_id})
+            asked = ApprovalRequired(
+                decision.reason,
+                approval_id=found.approval_id,
+                rule=decision.rule,
+                call_id=found.call_id,
+                remedy=decision.remedy,
             )
+            if waits:
+                return _Unanswered(asked)
+            raise asked
         code = decision.code
         assert code is not None
         self._deployment.notify("call.denied", {**details, "code": code})

@@ -1,39 +1,26 @@
 """Who a person or service is, and how that is known.
 
 What is only said is *claimed*; what a credential proves is *authenticated*. Both are recorded, apart. A credential
-here is a personal Ed25519 key; tokens and OIDC come behind the same types (`Identity.method` names which).
+here is a personal Ed25519 key, or a token of an identity provider (`Identity.method` says which).
 """
 
 from __future__ import annotations
 
-import functools
-import getpass
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from remit.authority.durations import show_moment
-from remit.authority.names import check_principal
-from remit.authority.refusal import Refusal
 from remit.errors import IdentityError, UsageError
 from remit.ledger.canonical import canonical
+from remit.parties import Agent, Method, Workload, check_agent, login, process_workload, subject_of
 from remit.resources.yaml_source import load_strict
 from remit.signing import STATEMENT_TYPE, SigningKey, VerifyingKey
 
-Method = Literal["claimed", "ed25519"]
-"""How an identity is known: `claimed` (said by the caller) or `ed25519` (signed with an enrolled personal key)."""
-
-
-def subject_of(text: str) -> str:
-    """`user:alice@acme.com` as it is; `alice@acme.com` with `user:` put before it. Raises `IdentityError` otherwise."""
-    subject = text if ":" in text else f"user:{text}"
-    try:
-        return check_principal(subject)
-    except Refusal as error:
-        raise IdentityError(str(error)) from error
+if TYPE_CHECKING:
+    from remit.tokens.verifying import TokenVerifier, VerifiedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +37,9 @@ class Identity:
     key_id: str | None = None
     statement: str | None = None
     signature: str | None = None
+    issuer: str | None = None
+    token: str | None = None
+    """Whose token named the subject, and its keyed digest, where that is the proof."""
 
     def as_record(self) -> dict[str, Any]:
         """The leaf form. Roles are those that were in force at that moment."""
@@ -61,6 +51,8 @@ class Identity:
         }
         if self.signature is not None:
             record |= {"key": self.key_id, "statement": self.statement, "signature": self.signature}
+        if self.token is not None:
+            record |= {"key": self.key_id, "issuer": self.issuer, "token": self.token}
         return record
 
     def holds(self, wanted: Iterable[str]) -> bool:
@@ -69,7 +61,7 @@ class Identity:
 
 
 class Credential:
-    """Proof of who a person or service is: here, their personal Ed25519 key.
+    """Proof of who a person or service is: their personal Ed25519 key, or (`from_token`) their provider's token.
 
     It signs one statement an act; the private key never leaves the object, and no record carries it.
     """
@@ -96,6 +88,15 @@ class Credential:
             key.save(Path(key_file))
         return cls(person, key)
 
+    @classmethod
+    def from_token(cls, token: str, verifier: TokenVerifier) -> TokenCredential:
+        """The credential of whoever `verifier`'s issuer (an OpenID provider) says that `token` is about.
+
+        The token is verified now, and its time again at each act. Roles come from `people.yaml`, never from the token.
+        Raises `IdentityError`.
+        """
+        return TokenCredential(token, verifier)
+
     @property
     def public_key(self) -> str:
         """The public half in base64: what `remit person add` enrols."""
@@ -109,6 +110,48 @@ class Credential:
     def sign(self, statement: bytes) -> str:
         """Signature (base64) over one statement."""
         return self._key.sign(STATEMENT_TYPE, statement)
+
+
+class TokenCredential(Credential):
+    """Proof of who a person is by a token of their identity provider. Made by `Credential.from_token`."""
+
+    __slots__ = ("_found", "verifier")
+
+    def __init__(self, token: str, verifier: TokenVerifier) -> None:
+        self._found = verifier.verify(token)
+        self.subject = self._found.principal
+        self.verifier = verifier
+
+    def __repr__(self) -> str:
+        return f"Credential({self.subject!r}, token of {self.verifier.issuer})"
+
+    @property
+    def public_key(self) -> str:
+        """There is none."""
+        raise UsageError(f"{self.subject} is known by a token, which has no key to enrol")
+
+    @property
+    def key_id(self) -> str:
+        """Names the issuer, whose keys they are."""
+        return self.verifier.issuer
+
+    def sign(self, statement: bytes) -> str:
+        """Raises `UsageError`: a token proves who, and signs nothing."""
+        raise UsageError(f"{self.subject} is known by a token, which signs nothing; use a personal key for that")
+
+    def prove(self, now: datetime) -> VerifiedToken:
+        """What the token still proves at this moment. Asks nobody, since writers wait meanwhile.
+
+        Raises `IdentityError`.
+        """
+        found = self._found
+        self.verifier.check_time(found.claims, now)
+        if found.actors:
+            raise IdentityError(
+                f"the token says that {found.actors[-1].subject} acts for {found.subject}; a person's act takes a "
+                "token that is theirs alone"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +194,6 @@ class People:
     def roles(self, subject: str) -> frozenset[str]:
         """The roles of `subject`; nobody unknown has any."""
         return self.roles_by_subject.get(subject, frozenset())
-
-
-def process_workload() -> str:
-    """What this process is, when nobody says better: claimed, never proof."""
-    return _workload_of(os.getpid())
-
-
-@functools.lru_cache(maxsize=4)
-def _workload_of(process: int) -> str:
-    return f"process:{_login()}@{os.uname().nodename}/{process}"
-
-
-def _login() -> str:
-    """The login name, or the numeric user id where the system has no name for it, as in many containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid-{os.getuid()}"
 
 
 class Authenticator:
@@ -238,5 +263,20 @@ class Authenticator:
                 f"{act} needs a credential that proves who asks, but {given} was given; pass "
                 "credential=remit.Credential.load(PERSON, KEY_FILE), or open with development=True to accept claims"
             )
-        subject = subject_of(credential) if credential is not None else f"user:{_login()}"
+        subject = subject_of(credential) if credential is not None else f"user:{login()}"
         return Identity(subject=subject, authenticated=False, method="claimed", roles=self.people.roles(subject))
+
+
+__all__ = [
+    "Agent",
+    "Authenticator",
+    "Credential",
+    "Identity",
+    "Method",
+    "People",
+    "TokenCredential",
+    "Workload",
+    "check_agent",
+    "process_workload",
+    "subject_of",
+]

@@ -13,9 +13,10 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from remit.authority.breadth import check_breadth
+from remit.authority.calls import SessionFacts
 from remit.authority.compile import compile_grant
 from remit.authority.durations import show_moment
-from remit.authority.source import GrantSource, read_grant
+from remit.authority.source import read_grant
 from remit.authority.templates import instantiate
 from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import GrantError, IdentityError, UsageError
@@ -82,8 +83,8 @@ def issue(
     def job(txn: Txn) -> str:
         said = {name: value for name, value in result.items() if name != "source"}  # a comment is no other content
         content_key = deployment.ledger.keyed("grant", canonical(said))
-        if key is not None and (live := _live(txn, key, content_key)) is not None:
-            return live
+        if key is not None and (known := live(txn, key, content_key)) is not None:
+            return known
         who = deployment.identify(
             txn,
             credential,
@@ -93,14 +94,14 @@ def issue(
         terms = issue_terms(result, grant_id=grant_id, version=1, issued_at=txn.now, issuer=who.subject)
         check_breadth(terms, deployment.catalogue)
         compile_grant(terms)  # whatever cannot be decided later is refused now
-        _check_ceiling(txn, terms, who)
-        _append(deployment, txn, read, terms, who, key=key, content_key=content_key)
+        check_ceilings(deployment, txn, terms, who)
+        record(deployment, txn, read.digest, terms, who, key=key, content_key=content_key)
         return grant_id
 
     return load(deployment, deployment.ledger.run(job))
 
 
-def _live(txn: Txn, key: str, content_key: str) -> str | None:
+def live(txn: Txn, key: str, content_key: str) -> str | None:
     """The grant that `key` named before, while it is in force. Other content under the same key is an error."""
     for (found,) in txn.rows(select(col(GrantRow.id)).where(col(GrantRow.issue_key) == key)):
         row = txn.get("grants", found)
@@ -113,6 +114,12 @@ def _live(txn: Txn, key: str, content_key: str) -> str | None:
             )
         return str(row["id"])
     return None
+
+
+def check_ceilings(deployment: Deployment, txn: Txn, terms: GrantTerms, who: Identity) -> None:
+    """What bounds issuing itself: the template's own rule, and standing guardrails. Raises `GrantError`."""
+    _check_ceiling(txn, terms, who)
+    check_guardrails(deployment, terms)
 
 
 def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
@@ -145,77 +152,100 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
             )
 
 
+def check_guardrails(deployment: Deployment, terms: GrantTerms) -> None:
+    """What guardrails forbid whatever the calls will be, nobody can hand on: see `CedarGuardrails.standing`."""
+    if deployment.guardrails is None:
+        return
+    roles = deployment.people.roles(terms.principal)
+    around = SessionFacts(environment=deployment.environment, roles=roles)
+    problems = [
+        f"{tool}: the guardrail {policy.id} forbids it to {terms.agent} for {terms.principal}"
+        + (f": {policy.reason}" if policy.reason else "")
+        for policy, tool in deployment.guardrails.standing(terms, around)
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise GrantError(problems[0] + more, problems=problems)
+
+
 def _words(period: timedelta) -> str:
     return {86400: "a day", 3600: "an hour", 604800: "a week"}.get(int(period.total_seconds()), str(period))
 
 
-def _append(
+def record(
     deployment: Deployment,
     txn: Txn,
-    read: GrantSource,
+    source_digest: str,
     terms: GrantTerms,
     who: Identity,
     *,
     key: str | None,
     content_key: str,
+    more: Mapping[str, Any] | None = None,
+    kind: str = "grant.issued",
+    root: str | None = None,
 ) -> None:
+    """Sign the terms and append `grant.issued`, with `more` in its leaf: from here on they are an authority.
+
+    `kind` and `root` (the first grant of the tree) are for one that is handed on.
+    """
+    data, columns = sign(deployment, txn, source_digest, terms, who)
+    appended = txn.append(deployment.ledger.draft(kind, data={**data, **(more or {})}, private=private_of(terms)))
+    txn.put(
+        "grants",
+        terms.id,
+        state="active",
+        issue_key=key,
+        content_key=content_key,
+        issuer=who.subject,
+        parent=terms.parent,
+        root=root or terms.id,
+        record_id=appended.id,
+        **columns,
+    )
+    bind(txn, terms)
+
+
+def sign(
+    deployment: Deployment, txn: Txn, source_digest: str, terms: GrantTerms, who: Identity
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sign one version of a grant: (what its record's leaf says, what its row in the read model says)."""
     signing = deployment.issue_key
     if signing is None:
         raise UsageError("this handle has no signing key, so it cannot issue grants")
     deployment.record_configuration(txn)
     content = terms.canonical
     digest = txn.artefact(content, GRANT_TYPE)
-    signature = signing.sign(GRANT_TYPE, content)
-    window = {
+    common = {
+        "version": terms.version,
+        "digest": digest,
+        "signature": signing.sign(GRANT_TYPE, content),
+        "template": terms.template,
+        "template_digest": terms.template_digest,
+        "principal": terms.principal,
+        "agent": terms.agent,
         "not_before": show_moment(terms.not_before),
         "expires": show_moment(terms.expires),
     }
-    appended = txn.append(
-        deployment.ledger.draft(
-            "grant.issued",
-            data={
-                "grant": terms.id,
-                "version": terms.version,
-                "digest": digest,
-                "signature": signature,
-                "key": signing.key_id,
-                "template": terms.template,
-                "template_digest": terms.template_digest,
-                "source_digest": read.digest,
-                "principal": terms.principal,
-                "agent": terms.agent,
-                "issuer": who.as_record(),
-                "catalogue": deployment.catalogue.digest,
-                **window,
-            },
-            private={
-                "task": terms.task,
-                "parameters": dict(terms.parameters),
-                "bindings": dict(terms.bindings),
-            },
-        )
-    )
-    txn.put(
-        "grants",
-        terms.id,
-        version=terms.version,
-        state="active",
-        issue_key=key,
-        content_key=content_key,
-        template=terms.template,
-        template_digest=terms.template_digest,
-        digest=digest,
-        signature=signature,
-        key_id=signing.key_id,
-        principal=terms.principal,
-        agent=terms.agent,
-        issuer=who.subject,
-        task=terms.task,
-        parent=None,
-        root=terms.id,
-        record_id=appended.id,
-        **window,
-    )
+    data = {
+        **common,
+        "grant": terms.id,
+        "key": signing.key_id,
+        "source_digest": source_digest,
+        "issuer": who.as_record(),
+        "catalogue": deployment.catalogue.digest,
+        **deployment.guarded(),
+    }
+    return data, {**common, "key_id": signing.key_id, "task": terms.task}
+
+
+def private_of(terms: GrantTerms) -> dict[str, Any]:
+    """What a record of a grant only commits to."""
+    return {"task": terms.task, "parameters": dict(terms.parameters), "bindings": dict(terms.bindings)}
+
+
+def bind(txn: Txn, terms: GrantTerms) -> None:
+    """Index the bindings: `remit who CHG-7` finds the grant's calls."""
     for name, value in terms.bindings.items():
         text = value if isinstance(value, str) else json.dumps(value)
         txn.put("bindings", f"{name}\x1f{text}\x1f{terms.id}", name=name, value=text, grant_id=terms.id)

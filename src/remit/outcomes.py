@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from remit import labels
 from remit.calls import CallRequest, Status, Ticket
 from remit.counters import give_back
 from remit.errors import EvidenceUnavailable, Unrepresentable
@@ -95,6 +96,9 @@ class Outcomes:
             "status": status,
             "duration_us": (time.monotonic_ns() - ticket.started) // 1000,
         }
+        carried = ticket.labels if status in labels.TOUCHING else ()
+        if carried:
+            data["labels"] = list(carried)
         private: dict[str, Any] = {}
         if returned:
             data["result"], kept = _keep(result)
@@ -120,6 +124,8 @@ class Outcomes:
                 outcome_time=appended.time,
                 kept=bool(data.get("result", {}).get("kept")),
             )
+            if carried:
+                labels.add(txn, ticket.root, carried)
             if status == "not_run":
                 give_back(txn, ticket.spends)
 

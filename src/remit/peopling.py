@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from remit.errors import IdentityError, UsageError
-from remit.identity import Credential, subject_of
+from remit.identity import Credential, TokenCredential, subject_of
 from remit.signing import VerifyingKey
 from remit.store.tables import PersonRow
 
@@ -90,7 +90,11 @@ def authenticate(deployment: Deployment, credential: Credential) -> str:
             txn.append(
                 deployment.ledger.draft(
                     "auth.failed",
-                    data={"claimed": credential.subject, "key": credential.key_id, "method": "ed25519"},
+                    data={
+                        "claimed": credential.subject,
+                        "key": credential.key_id,
+                        "method": "token" if isinstance(credential, TokenCredential) else "ed25519",
+                    },
                     private={"reason": str(error)},
                 )
             )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from remit import provenance
 from remit.authority.calls import CallView, Facts, Failure
+from remit.authority.compile import CompiledGrant
 from remit.authority.decide import Match, match, settle
+from remit.authority.guardrails import OwnFiles
 from remit.authority.keys import tool_key
 from remit.calls import CallRequest, Prepared, Refused
 from remit.errors import DenialCode, GrantError, NotCanonical, Remedy, Unrepresentable, UsageError
@@ -58,21 +61,20 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         failure = Failure("argument_out_of_bounds", f"{tool}:sent", f"{request.objection}.", remedy)
     if failure is None:
         view, failure = _resolve(view, request, known)
-    matched = Match.refused(failure, view) if failure is not None else match(chain, view)
-    if matched.failure is None:
-        closed = _unresolved(view) or deployment.own_files.check(view.accesses)
-        if closed is not None:
-            matched = Match.refused(closed, view)
+        if failure is None and any(link.pickers for link in chain):
+            view = replace(view, sources=provenance.gather(deployment, session.id, chain, view))
+    matched = judge(chain, view, failure, deployment.own_files)
     ledger = deployment.ledger
-    provisional = settle(chain, matched, _unspent())
+    provisional = settle(chain, matched, _unspent(session), deployment.guardrails)
     prepared = Prepared(
         tool=tool,
+        chain=chain,
         snapshot=snapshot,
         encoded=encoded,
         view=view,
         content=ledger.keyed("content", tool, encoded.canonical),
         identity=_identity(deployment, session, request),
-        named=_named(session, request, snapshot, tool),
+        named=_named(chain, request, snapshot, tool),
         matched=matched,
         provisional=provisional,
     )
@@ -82,14 +84,24 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         refusal = Failure("too_large", f"{tool}:resources", str(error), Remedy("change_argument"))
         prepared.view = replace(view, accesses=())
         prepared.matched = Match.refused(refusal, prepared.view)
-        prepared.provisional = settle(chain, prepared.matched, _unspent())
+        prepared.provisional = settle(chain, prepared.matched, _unspent(session), deployment.guardrails)
         prepared.draft = _drafted(deployment, session, prepared)
     return prepared
 
 
-def _unspent() -> Facts:
+def judge(chain: Sequence[CompiledGrant], view: CallView, failure: Failure | None, own_files: OwnFiles) -> Match:
+    """Step (2) as far as it needs no facts. Pure, so that replay can take it again."""
+    matched = Match.refused(failure, view) if failure is not None else match(chain, view)
+    if matched.failure is None or not matched.failure.enforced:  # a clause that observes disables no guardrail
+        closed = _unresolved(view) or own_files.check(view.accesses)
+        if closed is not None:
+            return Match.refused(closed, view)
+    return matched
+
+
+def _unspent(session: Session) -> Facts:
     """What is assumed before the transaction looks: an open session, and nothing spent or revoked."""
-    return Facts(datetime.now(UTC), "open", frozenset(), {})
+    return Facts(datetime.now(UTC), "open", frozenset(), {}, around=session.around)
 
 
 def _drafted(deployment: Deployment, session: Session, prepared: Prepared) -> Draft:
@@ -111,6 +123,8 @@ def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
         private["defaults"] = {name: view.effective[name] for name in sorted(filled)}
     if view.unresolved:
         private["unresolved"] = view.unresolved
+    if view.sources:
+        private["sources"] = provenance.recorded(view.sources)
     return private
 
 
@@ -222,10 +236,12 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogatepass")  # a framework's id is whatever it is; it only has to be told apart
 
 
-def _named(session: Session, request: CallRequest, snapshot: Mapping[str, Any], tool: str) -> frozenset[str]:
+def _named(
+    chain: Sequence[CompiledGrant], request: CallRequest, snapshot: Mapping[str, Any], tool: str
+) -> frozenset[str]:
     """Argument names that somebody other than the model has written: only those may stand in a leaf."""
     names: set[str] = set()
-    for link in session.chain:
+    for link in chain:
         names.update(link.argument_names(tool))
     if request.definition is not None:
         names.update(request.definition.argument_names)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import select
 from sqlmodel import col
 
+from remit import labels
 from remit.authority.durations import show_moment
 from remit.counters import give_back
 from remit.errors import Denied, Unrepresentable, UsageError
@@ -94,6 +95,7 @@ def _settle_calls(deployment: Deployment, txn: Txn, writer: str) -> None:
         row = txn.get("calls", call_id)
         if row is None or row["state"] != "running":
             continue
+        carried = labels.of_tool(deployment, row["tool"])
         appended = txn.append(
             deployment.ledger.draft(
                 "call.outcome",
@@ -105,9 +107,11 @@ def _settle_calls(deployment: Deployment, txn: Txn, writer: str) -> None:
                     "status": "unknown",
                     "recovered": True,
                     "dead_writer": writer,
+                    **({"labels": list(carried)} if carried else {}),
                 },
             )
         )
+        labels.add(txn, row["grant_id"], carried)
         txn.put("calls", call_id, state="unknown", outcome_record=appended.id, outcome_time=appended.time)
 
 
@@ -180,34 +184,6 @@ def resume_session(deployment: Deployment, session_id: str, credential: Credenti
             deployment.ledger.draft("session.resumed", session=session_id, data={"by": who.as_record(), "reset": reset})
         )
         txn.put("sessions", session_id, state="open")
-
-    deployment.ledger.run(job)
-
-
-def accept_tool(deployment: Deployment, tool: str, credential: Credential | str | None) -> None:
-    """See `App.accept_tool`."""
-
-    def job(txn: Txn) -> None:
-        row = txn.get("tools", tool)
-        if row is None:
-            raise UsageError(f"no tool {tool!r} has been seen here")
-        if row["state"] == "accepted":
-            return
-        who = deployment.identify(txn, credential, act="tool.accept", about={"tool": tool, "definition": row["digest"]})
-        appended = txn.append(
-            deployment.ledger.draft(
-                "tool.accepted",
-                data={
-                    "tool": tool,
-                    "definition": row["digest"],
-                    "schema": row["schema_digest"],
-                    "text": row["text_digest"],
-                    "basis": "person",
-                    "by": who.as_record(),
-                },
-            )
-        )
-        txn.put("tools", tool, state="accepted", record_id=appended.id)
 
     deployment.ledger.run(job)
 

@@ -6,31 +6,39 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
 
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from remit.approvals import fresh_arguments
+from remit import nesting, opening
+from remit.approvals import approved_call
+from remit.attribution import Presented
 from remit.authority.brief import brief
-from remit.authority.calls import Decision
+from remit.authority.calls import Decision, SessionFacts
 from remit.authority.compile import CompiledGrant
 from remit.authority.durations import show_moment
 from remit.calls import CallOptions, CallRequest
 from remit.current import CURRENT
-from remit.entry import read_facts
-from remit.errors import Denied, Remedy, UsageError
-from remit.identity import process_workload
+from remit.errors import Denied, UsageError
+from remit.facts import read_facts
 from remit.ids import new_id
+from remit.parties import Workload
 from remit.store.tables import ApprovalRow, RecordRow, SessionRow
+from remit.waiting import RAISE, Waiting, read_on_ask
 
 if TYPE_CHECKING:
     from remit.app import App
+    from remit.exchanging import Exchanged
+    from remit.issuing import Grant
     from remit.ledger import Txn
+    from remit.requesting import GrantRequest
     from remit.resources.definitions import ToolDefinition
+    from remit.tokens import TokenEndpoint, TokenVerifier
 
 
 MAX_STANDING_REFUSALS: Final = 20
@@ -59,25 +67,33 @@ class Session:
         grant_id: str | None,
         *,
         key: str | None = None,
-        workload: str | None = None,
+        workload: str | Workload | None = None,
         idle: timedelta | None = None,
         session_id: str | None = None,
         context: Mapping[str, Any] | None = None,
+        on_ask: str = RAISE,
+        presenting: Callable[[], opening.Shown] | None = None,
     ) -> None:
         self._app = app
         self._wanted_grant = grant_id
         self._key = key
         self._idle = idle
+        self._on_ask = read_on_ask(on_ask)
         self._id = session_id
         self._first_context = context
-        self._claimed_workload = workload
+        self._workload = Workload(workload) if isinstance(workload, str) else workload
+        self._presenting = presenting
+        self._presented: Presented | None = None
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
         self._opening = threading.RLock()
+        self._around = nesting.Around(None, None, entered=False)
         self._standing_refusals: dict[str, int] = {}
         self._opened = False
         self._row: Mapping[str, Any] = {}
         self.chain: tuple[CompiledGrant, ...] = ()
+        self.around = SessionFacts()
+        """What guardrails could read when a call was last decided: a first guess for the next one."""
 
     # -- who and what
 
@@ -113,8 +129,8 @@ class Session:
 
     @property
     def workload(self) -> str:
-        """The process that acts here, as it says of itself: each process that joins a session is its own workload."""
-        return self._claimed_workload or process_workload()
+        """The process that acts here: each process that joins a session is its own workload, claimed unless proved."""
+        return (self._workload or Workload.this_process()).id
 
     def __repr__(self) -> str:
         return f"Session({self._id or 'not opened'}, key={self._key!r})"
@@ -130,7 +146,8 @@ class Session:
         asked for, and later requests get the stored result. The other options: `CallOptions`. Raises `Denied`,
         `ApprovalRequired`, `EvidenceUnavailable`, or what `run` raised.
         """
-        return self._app.gate.call(self._ready(tool, arguments), CallRequest(tool, arguments, run, **options))
+        request = CallRequest(tool, arguments, run, **options)
+        return self._app.gate.call(self._ready(tool, arguments), request, self._waiting(request))
 
     async def acall(
         self, tool: str, arguments: Mapping[str, Any], run: Callable[..., Any], **options: Unpack[CallOptions]
@@ -138,7 +155,13 @@ class Session:
         """As `call`, for async code; `run` may be an async function or a plain one (which runs in a thread)."""
         if not self._opened:
             await asyncio.to_thread(self._ready, tool, arguments)
-        return await self._app.gate.acall(self, CallRequest(tool, arguments, run, **options))
+        request = CallRequest(tool, arguments, run, **options)
+        return await self._app.gate.acall(self, request, self._waiting(request))
+
+    def _waiting(self, request: CallRequest) -> Waiting | None:
+        """How long this call waits for an answer when it needs one; None: not at all."""
+        span = self._on_ask if request.on_ask is None else read_on_ask(request.on_ask)
+        return None if span is None else Waiting(self._app.deployment, span)
 
     def _ready(self, tool: str, arguments: Mapping[str, Any]) -> Self:
         """Open for a call. Where the grant does not allow that, the refusal of the call is on record all the same."""
@@ -180,16 +203,20 @@ class Session:
         self._app.deployment.ledger.run(lambda txn: txn.put("sessions", self.id, detached=True))
 
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
-        approval, arguments = fresh_arguments(self._app.deployment, approval_id)
+        approval, request = approved_call(self._app.deployment, approval_id, run)
         if approval.session_id != self.id:
             raise UsageError(f"approval {approval_id} belongs to session {approval.session_id}, not to {self.id}")
-        return CallRequest(approval.tool, arguments, run, approval_id=approval_id)
+        return request
 
     def brief(self) -> str:
         """What is granted, what needs approval and what remains, for a system prompt. Granted values only."""
         session = self.open()
-        facts = self._app.deployment.ledger.run(lambda txn: read_facts(txn, session))
-        return brief(self.chain, facts)
+
+        def job(txn: Txn) -> str:
+            session.take_up(txn)
+            return brief(session.chain, read_facts(txn, session))
+
+        return self._app.deployment.ledger.run(job)
 
     def context(
         self,
@@ -211,15 +238,78 @@ class Session:
         draft = ledger.draft("session.context", session=self.id, data={"claimed": sorted(known)}, private=known)
         ledger.run(lambda txn: txn.append(draft))
 
+    def request(self, changes: Mapping[str, Any] | None = None, *, reason: str) -> GrantRequest:
+        """Ask whoever may issue the grant for other terms: `changes` in the words of a grant, where the agent knows
+        them, and why. Nothing is given by asking: a person answers with `App.amend` or `App.refuse_request`.
+
+        Raises `Denied` when the session has ended or too many requests wait, `GrantError` for changes that do not read.
+        """
+        from remit import requesting  # issuing, and whatever reads grants, is not needed to run calls
+
+        return requesting.request(self.open(), changes, reason)
+
+    def delegate(
+        self,
+        source: str | Path | Mapping[str, Any] | bytes,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+    ) -> Grant:
+        """Hand on part of what this session may do, as its acting agent: see `App.delegate`. The record names this
+        session and the call that it is made in.
+
+        Raises `DelegationWidened` with every reason, `GrantError`, `Denied` when the session or its grant has ended.
+        """
+        from remit import delegating  # issuing is not needed to run calls
+
+        return delegating.delegate_from(self.open(), source, parameters, key=key)
+
+    def exchange(
+        self,
+        token: str,
+        *,
+        endpoint: TokenEndpoint,
+        verifier: TokenVerifier,
+        audience: str | Iterable[str],
+        scope: Iterable[str] = (),
+        actor_token: str | None = None,
+        issued_by: TokenVerifier | None = None,
+    ) -> Exchanged:
+        """Exchange the session's access token for one with another audience or actor (RFC 8693), on the record.
+
+        Later calls of the session are attributed to the whole chain; principal and workload stay. `verifier` judges
+        `token`, and `issued_by` what comes back (the same issuer when omitted). Raises `DelegationWidened` when that
+        could do more, `GrantError` (`delegation_too_deep`) when the grant may not be handed on to another agent,
+        `IdentityError`, `Denied`. See `remit.exchanging`.
+        """
+        from remit import exchanging  # needs `remit[tokens]`
+
+        return exchanging.exchange(
+            self.open(),
+            token,
+            endpoint=endpoint,
+            verifier=verifier,
+            audience=[audience] if isinstance(audience, str) else list(audience),
+            scope=frozenset(scope),
+            actor_token=actor_token,
+            issued_by=issued_by,
+        )
+
     # -- opening
 
     def open(self) -> Self:
         """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
+        return self._open_in(nesting.Around.here(entered=False))
+
+    def _open_in(self, around: nesting.Around) -> Self:
         if not self._opened:
             with self._opening:  # two threads that use a session first open one, not two
                 if not self._opened:
                     self._app.recover()
-                    self._take(self._app.deployment.ledger.run(self._open))
+                    if self._presenting is not None:
+                        self._wanted_grant, self._presented = self._presenting()
+                    self._around = around
+                    self._take(opening.run(self._app.deployment, self._presented, self._open))
                     if self._first_context:
                         self.context(**self._first_context)
         return self
@@ -235,12 +325,15 @@ class Session:
         row = self._existing(txn)
         if row is None:
             assert self._wanted_grant is not None
-            return self._begin(txn, self._wanted_grant)
+            opened = self._begin(txn, self._wanted_grant)
+            opening.use_once(txn, self._presented, opened.id)
+            return opened
         if self._wanted_grant is not None and row["grant_id"] != self._wanted_grant:
             raise UsageError(
                 f"session key {self._key!r} belongs to grant {row['grant_id']}, not to {self._wanted_grant}; "
                 "one session runs under one grant"
             )
+        opening.rejoin(txn, self._presented, row)
         return _Opened(row["id"], row, self._app.deployment.chain(txn, row["grant_id"]))
 
     def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
@@ -266,9 +359,13 @@ class Session:
         deployment.record_configuration(txn)
         chain = deployment.chain(txn, grant_id)
         acting = chain[-1].terms
-        _refuse_unusable(txn, chain)
+        opening.refuse_unusable(txn, chain)
+        if self._around.entered and self._around.session is not None:
+            nesting.refuse_stranger(chain, self, self._around.session)
+        parent = nesting.parent_of(deployment, txn, chain, self._around)
         session_id = new_id("s")
-        workload = self.workload
+        workload = self._workload or Workload.this_process()
+        known = opening.attributed(deployment, txn, chain, workload, self._presented)
         ends = min(link.terms.expires for link in chain)
         row = {
             "grant_id": acting.id,
@@ -276,11 +373,13 @@ class Session:
             "state": "open",
             "principal": acting.principal,
             "agent": acting.agent,
-            "workload": workload,
+            "workload": workload.id,
+            "identity": known.stored(),
             "mode": "enforce",
             "opened": show_moment(txn.now),
             "ends": show_moment(ends),
             "idle_seconds": int(self._idle.total_seconds()) if self._idle else None,
+            "parent": parent["session"] if parent is not None else None,
         }
         txn.append(
             deployment.ledger.draft(
@@ -290,19 +389,36 @@ class Session:
                     "grant": acting.id,
                     "version": acting.version,
                     "chain": [link.digest for link in chain],
+                    **({"through": [link.terms.agent for link in chain[:-1]]} if len(chain) > 1 else {}),
+                    **({"parent": parent} if parent is not None else {}),
                     "principal": acting.principal,
                     "agent": acting.agent,
-                    "workload": {"id": workload, "authenticated": False, "method": "claimed"},
+                    "workload": workload.as_record(),
+                    **known.as_record(),
+                    **({"token": self._presented.as_record()} if self._presented is not None else {}),
                     "mode": "enforce",
                     "key": deployment.ledger.keyed("session-key", self._key) if self._key else None,
                     "ends": show_moment(ends),
                     "catalogue": deployment.catalogue.digest,
                     "development": deployment.development,
+                    **deployment.guarded(),
                 },
             )
         )
         txn.put("sessions", session_id, **row)
         return _Opened(session_id, row, chain, txn.writer)
+
+    def take_up(self, txn: Txn, chain: tuple[CompiledGrant, ...] | None = None) -> bool:
+        """Called inside the transaction of each call: whether `chain` (what the call was matched with) still is what
+        its grants say. Where one was amended, the session goes on with the newest versions."""
+        chain = self.chain if chain is None else chain
+        for link in chain:
+            grant = txn.get("grants", link.id)
+            if grant is not None and grant["digest"] != link.digest:
+                self.chain = self._app.deployment.chain(txn, chain[-1].id)
+                return False
+        self.chain = chain
+        return True
 
     def note_call(self, txn: Txn) -> None:
         """Called inside the transaction of each call: closes the session when it was idle too long."""
@@ -325,7 +441,7 @@ class Session:
         assert self._id is not None
         own = select(col(RecordRow.rid)).where(col(RecordRow.session) == self._id, col(RecordRow.writer) == txn.writer)
         if not txn.rows(own.limit(1)):
-            workload = {"id": self.workload, "authenticated": False, "method": "claimed"}
+            workload = (self._workload or Workload.this_process()).as_record()
             txn.append(
                 self._app.deployment.ledger.draft("session.joined", session=self._id, data={"workload": workload})
             )
@@ -337,17 +453,14 @@ class Session:
     # -- being current
 
     def __enter__(self) -> Self:
-        self.open()
+        self._open_in(nesting.Around.here(entered=True))
         self._tokens.append(self._make_current())
         return self
 
     def _make_current(self) -> contextvars.Token[Session | None]:
         outer = CURRENT.get()
         if outer is not None and outer.id != self.id:
-            raise UsageError(
-                f"session {self.id} is opened inside session {outer.id}; a nested session must be a delegated child of "
-                "it (close the outer one first, or use another context)"
-            )
+            nesting.refuse_stranger(self.chain, self, outer)
         return CURRENT.set(self)
 
     def _leave_current(self) -> None:
@@ -375,7 +488,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         if not self._opened:
-            await asyncio.to_thread(self.open)
+            await asyncio.to_thread(self._open_in, nesting.Around.here(entered=True))
         self._tokens.append(self._make_current())
         return self
 
@@ -428,29 +541,6 @@ class Session:
     def stands_open(self) -> None:
         """The session is open (again): the next refusals of that kind are recorded again."""
         self._standing_refusals.clear()
-
-
-def _refuse_unusable(txn: Txn, chain: tuple[CompiledGrant, ...]) -> None:
-    """Raises `Denied` when a grant of the chain was revoked, has ended, or has not begun."""
-    for link in chain:
-        terms = link.terms
-        row = txn.get("grants", terms.id)
-        if row is None or row["state"] != "active":
-            raise Denied(f"Grant {terms.id} was revoked.", code="grant_revoked", rule=terms.id)
-        if txn.now >= terms.expires:
-            raise Denied(
-                f"Grant {terms.id} ended at {terms.expires.isoformat()}; ask for a new one.",
-                code="grant_expired",
-                rule=terms.id,
-                remedy=Remedy("request_grant"),
-            )
-        if txn.now < terms.not_before:
-            raise Denied(
-                f"Grant {terms.id} begins at {terms.not_before.isoformat()}.",
-                code="not_yet_valid",
-                rule=terms.id,
-                remedy=Remedy("retry_after"),
-            )
 
 
 def _over(txn: Txn, row: Mapping[str, Any]) -> str | None:

@@ -115,6 +115,10 @@ class SigningKey:
                     raise
         return cls.load(path)
 
+    def seed(self) -> bytes:
+        """The 32 private bytes, for a library that signs other formats with the same key. Never for a record."""
+        return self._key.private_bytes_raw()
+
     def sign(self, payload_type: str, payload: bytes) -> str:
         """The signature over these bytes, in base64."""
         return base64.b64encode(self._key.sign(pre_authentication_encoding(payload_type, payload))).decode()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from remit.authority.calls import CallView, Facts
+from remit.authority.calls import CallView
 from remit.authority.decide import decide
+from remit.counters import Taken, taken
 from remit.errors import RemitError
+from remit.facts import recorded_facts
 from remit.ledger import values
 from remit.resources.access import Access
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from remit.ledger import Record, Txn
 
 
-def reserved_by(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """(limit, amount) of everything that this call reserved at its intent.
+def reserved_by(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> Taken:
+    """Everything that this call took of limits at its intent.
 
     Empty where that cannot be told any more: its arguments were erased, or the catalogue reads them differently now.
     """
@@ -27,16 +28,18 @@ def reserved_by(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> tu
     if private is None:
         return ()
     try:
-        chain = deployment.chain(txn, intent.data["grant"])
-        decision = decide(chain, _view(deployment, intent, private), _facts(intent, private))
+        chain = deployment.versions(intent.data["chain"])  # those that it was decided by, amended since or not
+        facts = recorded_facts(intent.data["facts"], private.get("sums"))
+        decision = decide(chain, view_of(deployment, intent, private), facts)
     except RemitError:
         return ()
     if decision.clause != intent.data["decision"]["clause"]:
         return ()
-    return tuple((spend.limit, spend.amount) for spend in decision.spends)
+    return taken(deployment.ledger, decision.spends, facts.now)
 
 
-def _view(deployment: Deployment, intent: Record, private: Mapping[str, Any]) -> CallView:
+def view_of(deployment: Deployment, intent: Record, private: Mapping[str, Any]) -> CallView:
+    """A call as it was judged, from its intent and the disclosed payload of it."""
     tool = intent.data["tool"]
     known = deployment.catalogue.entry(tool)
     arguments = values.decode(private["arguments"])
@@ -51,15 +54,4 @@ def _view(deployment: Deployment, intent: Record, private: Mapping[str, Any]) ->
         covered=known.covered if known is not None else frozenset(),
         unresolved=None,
         catalogued=known is not None and known.yields_accesses,
-    )
-
-
-def _facts(intent: Record, private: Mapping[str, Any]) -> Facts:
-    said = intent.data["facts"]
-    return Facts(
-        now=datetime.fromisoformat(said["now"]),
-        session=said["session"],
-        revoked=frozenset(said["revoked"]),
-        counters={**said["counters"], **private.get("sums", {})},
-        approved_rules=frozenset(said["approved"]),
     )

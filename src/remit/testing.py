@@ -1,4 +1,5 @@
-"""For users' own tests: a temporary Remit with a clock that the test sets, and two assertions.
+"""For users' own tests: a temporary Remit with a clock that the test sets, two assertions about calls, and
+`reproduce(app)`, which takes every recorded decision again and raises `VerificationError` when one comes out otherwise.
 
 The pytest fixture `remit_app` comes with `pytest_plugins = ["remit.testing"]`. No test needs to wait for time to pass.
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import remit.app
 from remit.errors import ApprovalRequired, Denied
+from remit.review.replay import reproduce
 
 if TYPE_CHECKING:
     from remit.app import App
@@ -81,4 +83,4 @@ else:
             yield app
 
 
-__all__ = ["ApprovalRequired", "Clock", "Denied", "denies", "permits", "temporary"]
+__all__ = ["ApprovalRequired", "Clock", "Denied", "denies", "permits", "reproduce", "temporary"]

@@ -562,12 +562,14 @@ class TestChains:
         assert decided((root, child), "t.t", {"a": 1}).code == "delegation_too_deep"
 
     def test_authority_to_hand_on_is_not_authority_to_use(self) -> None:
-        """`may_use: false` counts on the acting link only."""
+        """`may_use: false` counts on the acting link only, and its agent does not come back as that link's."""
         root = compiled(self.ROOT, grant_id="g-root", delegation={"depth": 1, "may_use": False})
-        child = compiled(self.ROOT, grant_id="g-child")
+        child = compiled(self.ROOT, grant_id="g-child", agent="agent:other")
+        itself = compiled(self.ROOT, grant_id="g-child")
 
         assert decided(root, "t.t", {"a": 1}).code == "delegate_only"
         assert decided((root, child), "t.t", {"a": 1}).effect == "permit"
+        assert decided((root, itself), "t.t", {"a": 1}).code == "delegate_only"
 
 
 @pytest.mark.requirement("code:guardrail")

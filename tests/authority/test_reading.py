@@ -53,7 +53,7 @@ REFUSED_FILES = [
     ("amount: {max: 50}", "amount: [1, 1.0]", "1.0 stands twice in the list"),
     ("amount: {max: 50}", "amount: [[1]]", "is no single value"),
     ("amount: {max: 50}", "amount: {one_of: x}", "expected a list of values"),
-    ("amount: {max: 50}", "amount: {from: task}", "not in this version"),
+    ("amount: {max: 50}", "amount: {from: task}", "expected a mapping of arguments"),
     ("amount: {max: 50}", "amount: self", "`self` needs the principal's own addresses"),
     ("amount: {max: 50}", "amount: {matches: '(?=a)b'}", "look-around, including look-ahead and look-behind, is not"),
     ("amount: {max: 50}", "amount: {matches: '(a)\\1'}", "backreferences are not supported"),
@@ -82,7 +82,11 @@ REFUSED_FILES = [
     ("arguments:\n      amount: {max: 50}", "resources: [read crm://a, read crm://a]", "stands twice"),
     ("arguments:\n      amount: {max: 50}", "approval: {reason: x}", "'by' is missing"),
     ("arguments:\n      amount: {max: 50}", "approval: {by: finance}", "names nobody who could"),
-    ("arguments:\n      amount: {max: 50}", "approval: {by: role:finance, count: 2}", "one approval a call"),
+    (
+        "arguments:\n      amount: {max: 50}",
+        "approval: {by: user:bob@acme.com, count: 2}",
+        "nobody could ever run this",
+    ),
     (
         "arguments:\n      amount: {max: 50}",
         "approval: {by: role:finance, expires_in: 5}",

@@ -107,6 +107,7 @@ WORDS: list[tuple[Any, list[Any], list[Any]]] = [
     ({"subset": "self"}, [[], ["alice@acme.com"]], [["self"], ["bob@acme.com"]]),
     ({"each": "self"}, [[], ["+1-555"]], [["x"]]),
     ({"email": "self"}, ["alice@acme.com"], ["bob@acme.com"]),
+    ({"from": {"task": True}}, ["order", 4711, "4711"], ["orde", 471, "Refund order", 4711.5, None, ["order"]]),
     ({"email": {"domains": ["x.org"], "addresses": ["self"]}}, ["alice@acme.com", "a@x.org"], ["bob@acme.com"]),
 ]
 OWN = ["alice@acme.com", "+1-555"]

@@ -41,6 +41,10 @@ def test_the_demo_tells_its_story_and_leaves_the_ledger(run: Run, folder: Path) 
     assert [call["state"] for call in shown["calls"]] == ["ok"] * 3 + ["denied"] * 4 + ["ok", "denied"]
     assert {call["tool"] for call in shown["calls"]} >= {"git.git_log", "crm.comment", "shell.run"}
     assert run("verify", "--url", url).code == 0
+    replayed = run("policy", "replay", "--json", "--url", url).json
+    assert replayed["decisions"] == replayed["reproduced"] + sum(replayed["undecidable"].values())
+    assert replayed["decisions"] >= 9
+    assert set(replayed["undecidable"]) <= {"beside"}
     assert run("verify", "--url", f"sqlite:///{folder / 'demo' / 'tampered' / 'remit.db'}").code == 1
     with sqlite3.connect(folder / "demo" / "tickets.db") as tickets:
         assert tickets.execute("SELECT count(*) FROM comments").fetchone() == (1,)

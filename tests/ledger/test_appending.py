@@ -186,7 +186,7 @@ def test_a_row_that_was_there_unseen_is_changed_not_replaced(ledger: Ledger, pla
         assert futures[2].result() == [("sha256:4", "sha256:2")]
         assert all(future.exception() is None for future in futures)
         row = other.run(lambda txn: txn.get("tools", "crm.read"))
-        assert row == {"key": "crm.read", "text_digest": None, "schema_digest": "sha256:2"} | {
+        assert row == {"key": "crm.read", "text_digest": None, "schema_digest": "sha256:2", "seen": None} | {
             "digest": "sha256:4",
             "state": "changed",
             "record_id": "r-3",

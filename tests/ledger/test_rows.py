@@ -18,7 +18,7 @@ from remit.store.tables import ToolRow
 
 KEYS = ("crm.a", "crm.b", "crm.c")
 REQUIRED = ("digest", "state", "record_id")
-OPTIONAL = ("schema_digest", "text_digest")
+OPTIONAL = ("schema_digest", "text_digest", "seen")
 
 values = st.sampled_from(["1", "2", "3"])
 changes = st.dictionaries(st.sampled_from(REQUIRED + OPTIONAL), values, min_size=1) | st.fixed_dictionaries(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remit.errors import GrantError
+from remit.errors import GrantError, NotCanonical
 from remit.resources.catalogue import Catalogue
 
 CRM = """\
@@ -20,6 +20,9 @@ tools:
     secret: [token]
     labels: [customer-data]
 """
+
+
+SQL = {"accesses": ["{q}"], "kinds": {"q": "sql"}, "dialect": "sqlite", "base": "db://x"}
 
 
 def problems(*sources: Any) -> tuple[str, ...]:
@@ -135,8 +138,29 @@ def test_every_problem_is_named_with_its_file_and_line(tmp_path: Path) -> None:
         ({"accesses": "read x://y"}, "valid list, got a string"),
         ({"read_only": "yes"}, "valid boolean, got a string"),
         ({"secret": "token"}, "valid list, got a string"),
-        ({"accesses": ["read db://{q}"], "kinds": {"q": "sql"}}, "'sql' of q is not available yet; the kinds are"),
-        ({"accesses": ["run sh://{c}"], "kinds": {"c": "shell"}}, "'shell' of c is not available yet"),
+        ({"accesses": ["read db://{q}"], "kinds": {"q": "sql"}}, "q} is sql text and says itself what is done"),
+        ({"accesses": ["run sh://{c}"], "kinds": {"c": "shell"}}, "c} is shell text and says itself what is done"),
+        ({"accesses": ["{q}"]}, "expected kinds: {q: sql} or shell"),
+        ({"accesses": ["{q}"], "kinds": {"q": "path"}}, "expected kinds: {q: sql} or shell"),
+        ({"accesses": ["{q}"], "kinds": {"q": "sql"}, "base": "db://x"}, "expected dialect: postgres"),
+        ({"accesses": ["{q}"], "kinds": {"q": "sql"}, "dialect": "sqlite"}, "expected base: in the entry"),
+        ({"accesses": ["{q}"], "kinds": {"q": "sql"}, "dialect": "oracle", "base": "db://x"}, "dialect"),
+        ({**SQL, "base": "/srv/x.db"}, "not a URI template"),
+        ({**SQL, "case": "sensitive"}, "no case:"),
+        ({**SQL, "schema": "a.b"}, "has a dot"),
+        ({**SQL, "programs": ["a"]}, "kind shell"),
+        ({"accesses": ["read x://{a}"], "dialect": "sqlite"}, "no argument is of kind sql"),
+        ({"accesses": ["read x://{a}"], "functions": "any"}, "no argument is of kind sql"),
+        ({"accesses": ["read x://{a}"], "schema": "public"}, "no argument is of kind sql"),
+        ({"accesses": ["{c}"], "kinds": {"c": "shell"}, "programs": []}, "programs is empty"),
+        ({"accesses": ["{c}"], "kinds": {"c": "shell"}, "base": "srv"}, "srv' is not an absolute path"),
+        ({"accesses": ["{c}"], "kinds": {"c": "shell"}, "symlinks": "follow"}, "no access starts with a path"),
+        ({"accesses": ["{m} {u}"], "kinds": {"u": "url"}}, "actions: {m: {GET: read"),
+        ({"accesses": ["{m?} {u}"], "kinds": {"u": "url"}, "actions": {"m": {"GET": "read"}}}, "expected it required"),
+        ({"accesses": ["{m} {u}"], "kinds": {"u": "url"}, "actions": {"m": {"GET": "Read it"}}}, "not an action word"),
+        ({"accesses": ["read {u}"], "kinds": {"u": "url"}, "actions": {"u": {"GET": "read"}}}, "starts with {u}"),
+        ({"accesses": ["read https://h.com/{u}"], "kinds": {"u": "url"}}, "has to be the whole of it"),
+        ({"accesses": ["read https://H.com{u}"], "kinds": {"u": "url"}}, "not a name in canonical form"),
         ({"accesses": ["read db://{q}"], "kinds": {"q": "uri"}}, "'uri' of q is unknown; the kinds are path"),
         ({"accesses": ["read x://{a}"], "kinds": {"b": "path"}}, "no access names {b}"),
         ({"accesses": ["read x://{a}"], "secret": ["a"]}, "a is secret and also names a resource"),
@@ -203,3 +227,84 @@ def test_a_source_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         Catalogue.load(tmp_path / "empty")
     with pytest.raises(GrantError, match="a path or a mapping; got an integer"):
         Catalogue.load(5)  # type: ignore[arg-type]
+
+
+def resolved(entry: dict[str, Any], **arguments: Any) -> list[str]:
+    """The accesses of one call under one entry."""
+    found = Catalogue.load({"tools": {"a.b": entry}}).entry("a.b")
+    assert found is not None
+    return [str(access) for access in found.resolve(arguments)]
+
+
+def test_a_text_of_sql_is_read_where_the_entry_says_how() -> None:
+    """Dialect, database, schema and functions are the entry's; the database may be an argument."""
+    entry = {"accesses": ["{sql}"], "kinds": {"sql": "sql"}, "dialect": "postgres", "base": "postgres://{host}/shop",
+             "schema": "sales", "functions": "any"}  # fmt: skip
+    found = Catalogue.load({"tools": {"db.query": entry}})
+    known = found.entry("db.query")
+    assert known is not None
+    assert [str(each) for each in known.resolve({"host": "prod", "sql": "SELECT mine(x) FROM orders"})] == [
+        "read postgres://prod/shop/sales.orders"
+    ]
+    assert known.action_words == ("read", "write", "ddl", "admin")
+    assert (known.covered, known.arguments) == ({"host"}, {"host", "sql"})
+    assert known.describe() == "what {sql} says"
+    assert Catalogue.load(json.loads(found.source)).digest == found.digest
+    with pytest.raises(NotCanonical, match="could not be read as postgres"):
+        known.resolve({"host": "prod", "sql": "SELECT FROM FROM"})
+    with pytest.raises(NotCanonical, match="got an integer, expected a string"):
+        known.resolve({"host": "prod", "sql": 5})
+    with pytest.raises(NotCanonical, match="the argument sql is missing"):
+        known.resolve({"host": "prod"})
+
+
+def test_a_shell_command_is_read_alone_or_as_a_list() -> None:
+    """`{commands*}` takes one text or several; `programs` may run whatever their arguments."""
+    entry = {"accesses": ["{commands*}"], "kinds": {"commands": "shell"}, "base": "/srv", "programs": ["make"]}
+    assert resolved(entry, commands="make > x") == ["write file:///srv/x", "run program://make"]
+    assert resolved(entry, commands=["true", "rm x"]) == [
+        "run program://true",
+        "run program://rm",
+        "write file:///srv/x",
+    ]
+
+
+def test_an_action_may_come_from_an_argument() -> None:
+    """Exactly the values that the entry translates; any other is refused, in other letter case too."""
+    entry = {
+        "accesses": ["{method} {url}"],
+        "kinds": {"url": "url"},
+        "actions": {"method": {"GET": "read", "POST": "send"}},
+    }
+    assert resolved(entry, method="POST", url="https://api.acme.com/a?b") == ["send https://api.acme.com/a?b"]
+    for method in ("post", "PUT", "", None, 5, ["GET"]):
+        with pytest.raises(NotCanonical, match="expected one of GET, POST"):
+            resolved(entry, method=method, url="https://api.acme.com/")
+    found = Catalogue.load({"tools": {"a.b": entry}}).entry("a.b")
+    assert found is not None
+    assert found.covered == {"method", "url"}
+    assert found.action_words == ("read", "send")
+
+
+def test_a_path_below_a_fixed_host_stays_below_it() -> None:
+    """`https://host{path}` of kind url: a path with its query, never another host."""
+    entry = {
+        "accesses": ["{method} https://api.acme.com/v1{path}"],
+        "kinds": {"path": "url"},
+        "actions": {"method": {"GET": "read"}},
+    }
+    assert resolved(entry, method="GET", path="/users/7?x=1") == ["read https://api.acme.com/v1/users/7?x=1"]
+    for path in (
+        "users",
+        "",
+        "@evil.com/",
+        ".evil.com/",
+        "//evil.com",
+        "/../admin",
+        "/%2e%2e/x",
+        "/a#b",
+        "/a b",
+        ":80/",
+    ):
+        with pytest.raises(NotCanonical):
+            resolved(entry, method="GET", path=path)

@@ -20,7 +20,10 @@ LONG: Final = timedelta(days=31)
 
 
 def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> None:
-    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds."""
+    """Raises `GrantError` listing every clause that is silent about resources which the catalogue finds.
+
+    And every limit on different resources over a tool of which no catalogue says what it touches.
+    """
     problems: list[str] = []
     document = _document(grant)
     for tool, clause in document.clauses():
@@ -29,9 +32,27 @@ def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> No
                 f"{tool} ({clause.name}): the catalogue says what this tool touches, so the clause has to name "
                 '`resources: ["ACTION URI", …]`, or say `resources: any`'
             )
+    problems += _counts_nothing(document, catalogue)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise GrantError(problems[0] + more, problems=problems)
+
+
+def _counts_nothing(document: GrantDocument, catalogue: Catalogue) -> list[str]:
+    """A limit that would never count anything reads like a bound and is none."""
+    limited = [(f"{tool} ({clause.name})", [tool]) for tool, clause in document.clauses() if clause.limits.distinct]
+    limited += [
+        (f"limits.shared.{place}", list(one.tools)) for place, one in enumerate(document.limits.shared) if one.distinct
+    ]
+    found = [
+        f"{where}: limits how many different resources are touched, but no catalogue says what {tool} touches"
+        for where, tools in limited
+        for tool in tools
+        if not _touches(catalogue, tool, document)
+    ]
+    if document.limits.distinct and not any(_touches(catalogue, tool, document) for tool in document.tools):
+        found.append("limits.distinct: no catalogue says of any of the tools what it touches")
+    return found
 
 
 def warnings(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[str]:
@@ -48,6 +69,7 @@ def warnings(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> list[st
             found.append(f"{where}: only observes; a call outside it is recorded and runs.")
         for name, bound in {**clause.arguments, **clause.injected}.items():
             found += [f"{where}, `{name}`: {sentence}" for sentence in _doubts(bound)]
+            found += [f"{where}, `{name}`: {sentence}" for sentence in _source_doubts(bound, document, catalogue)]
     found += _window_doubts(grant)
     return found
 
@@ -86,6 +108,27 @@ def _doubts(bound: Constraint) -> list[str]:
     if bound.names() == {"not_one_of"}:
         found.append("`not_one_of` alone allows everything that nobody thought of; list what is allowed instead.")
     return found
+
+
+def _source_doubts(bound: Constraint, document: GrantDocument, catalogue: Catalogue) -> list[str]:
+    found: list[str] = []
+    for selector in bound.selectors():
+        for tool in selector.tools:
+            if tool not in document.tools and server_wildcard(tool) not in document.tools:
+                found.append(f"its source {tool} is not granted, so there is never a result of it.")
+                continue
+            entry = catalogue.entry(tool)
+            if entry is None or not entry.read_only:
+                found.append(
+                    f"no catalogue says that its source {tool} only reads; a tool that makes its answer from what it "
+                    "is told vouches for nothing."
+                )
+        if selector.pattern is not None and not selector.arguments and not selector.where:
+            found.append(
+                f"a pattern over any result of {selector.tools[0]} trusts whoever writes there; bound the source call "
+                "with `arguments`, or ask for approval."
+            )
+    return list(dict.fromkeys(found))
 
 
 def _window_doubts(grant: GrantTerms | GrantDocument) -> list[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from remit.authority.calls import ApprovalNeed, CallView, Spend
 from remit.authority.keys import server_wildcard
-from remit.authority.limits import SumLimit
+from remit.authority.limits import ClauseLimits, GrantLimits, SharedLimit, SumLimit, touched
 from remit.authority.literals import Slot, add_exactly, decimal_text, exact_decimal
 from remit.authority.model import ANY, Clause
+from remit.authority.picking import Picker
+from remit.authority.sources import Found
 from remit.authority.terms import GrantTerms
 from remit.authority.words.base import Check, Scope
 from remit.errors import GrantError
@@ -31,14 +33,33 @@ class Counter:
     most: Decimal
     argument: str | None
     label: str
+    seconds: int = 0
+    """Of a rate: the stretch of time."""
+    patterns: tuple[Pattern, ...] = ()
+    """Of a limit on different resources: which are counted."""
+
+    @property
+    def part(self) -> str:
+        """What a refusal names as the rule's part."""
+        return self.argument or ("resources" if self.patterns else "rate" if self.seconds else "calls")
+
+    def counted(self, call: CallView) -> tuple[str, ...]:
+        """The different resources of a call that this limit counts."""
+        found = (one.uri for one in call.accesses if any(touched(pattern, one) for pattern in self.patterns))
+        return tuple(dict.fromkeys(found))
 
     def amount(self, call: CallView) -> Decimal:
         """What one call would spend. Only for a call that matched, so that the argument is there and a number."""
-        return Decimal(1) if self.argument is None else exact_decimal(call.effective[self.argument])
+        if self.argument is not None:
+            return exact_decimal(call.effective[self.argument])
+        return Decimal(len(self.counted(call))) if self.patterns else Decimal(1)
 
     def spend(self, call: CallView) -> Spend:
         """The same, as the store takes it."""
-        return Spend(self.id, decimal_text(self.amount(call)))
+        if self.patterns:
+            resources = self.counted(call)
+            return Spend(self.id, str(len(resources)), resources)
+        return Spend(self.id, decimal_text(self.amount(call)), seconds=self.seconds)
 
 
 class CompiledClause:
@@ -59,6 +80,8 @@ class CompiledClause:
         "patterns",
         "permitted",
         "rule",
+        "scope",
+        "selectors",
         "source",
         "tool",
     )
@@ -66,6 +89,9 @@ class CompiledClause:
     def __init__(self, tool: str, source: Clause, scope: Scope, counters: tuple[Counter, ...]) -> None:
         self.tool = tool
         self.source = source
+        self.scope = scope
+        bounds = (*source.arguments.values(), *source.injected.values())
+        self.selectors = tuple(selector for bound in bounds for selector in bound.selectors())
         self.rule = f"{tool}/{source.name}"
         self.permitted = f"The clause {self.rule} allows this call."
         self.bounds: tuple[Bound, ...] = tuple(
@@ -85,14 +111,20 @@ class CompiledClause:
         self.observe = source.observe
         self.counters = counters
         self.fixed_spends: tuple[Spend, ...] | None = None
-        if all(counter.argument is None for counter in counters):
-            self.fixed_spends = tuple(Spend(counter.id, "1") for counter in counters)
+        if all(counter.argument is None and not counter.patterns for counter in counters):
+            self.fixed_spends = tuple(Spend(counter.id, "1", seconds=counter.seconds) for counter in counters)
         self.admits = _admission(self)
 
     @property
     def name(self) -> str:
         """The clause's name."""
         return self.source.name
+
+    def on(self, sources: Mapping[str, Found] | None) -> CompiledClause:
+        """This clause, its `from` bound to what earlier results hold. Itself where it points at none."""
+        if not self.selectors:
+            return self
+        return CompiledClause(self.tool, self.source, replace(self.scope, sources=sources or {}), self.counters)
 
     def spends(self, call: CallView) -> tuple[Spend, ...]:
         """What one call adds to each counter that it touches."""
@@ -104,7 +136,11 @@ class CompiledClause:
         """The first limit that this call would go past, given the counters' values."""
         for counter in self.counters:
             held = values.get(counter.id)
-            if counter.argument is None:
+            if counter.patterns:
+                amount = counter.amount(call)
+                if amount and Decimal(held or 0) + amount > counter.most:
+                    return counter
+            elif counter.argument is None:
                 if held is not None and Decimal(held) >= counter.most:
                     return counter
             elif add_exactly(Decimal(held or 0), counter.amount(call)) > counter.most:
@@ -196,8 +232,8 @@ def _admits_injected(injected: tuple[Bound, ...], call: CallView) -> bool:
 class CompiledGrant:
     """One link of a delegation chain, ready to judge calls. Immutable; cache it by `digest`."""
 
-    __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "expires", "id", "limit_ids",
-                 "may_use", "not_before", "terms")  # fmt: skip
+    __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "distinct", "expires", "id",
+                 "limit_ids", "may_use", "not_before", "pickers", "rates", "terms")  # fmt: skip
 
     def __init__(self, terms: GrantTerms) -> None:
         self.terms = terms
@@ -207,10 +243,11 @@ class CompiledGrant:
         self.expires = terms.expires
         self.may_use = terms.delegation.may_use
         self.denied_limit: int | None = terms.limits.denied
-        scope = Scope(addresses=terms.addresses)
+        scope = Scope(addresses=terms.addresses, task=terms.task, bindings=terms.bindings, parameters=terms.parameters)
         shared = _shared_counters(terms)
         tools: dict[str, tuple[CompiledClause, ...]] = {}
         limit_ids: dict[str, None] = {}
+        moving: dict[str, Counter] = {}
         for tool, clauses in terms.tools.items():
             made = [
                 CompiledClause(tool, clause, scope, (*_clause_counters(terms.id, tool, clause), *shared.get(tool, ())))
@@ -218,13 +255,20 @@ class CompiledGrant:
             ]
             made.sort(key=lambda clause: clause.need is not None)  # stable: without approval first, then file order
             tools[tool] = tuple(made)
-            for clause in made:
-                limit_ids.update((counter.id, None) for counter in clause.counters)
+            for counter in (counter for clause in made for counter in clause.counters):
+                if counter.seconds or counter.patterns:
+                    moving[counter.id] = counter
+                else:
+                    limit_ids[counter.id] = None
         if self.denied_limit is not None:
             limit_ids[f"{terms.id}/denied"] = None
         self._tools = tools
         self._wildcards = any(tool.endswith(".*") for tool in tools)
         self.limit_ids = tuple(limit_ids)
+        """Counters that are read as they are; `rates` and `distinct` depend on the moment and on the call."""
+        self.rates = tuple(counter for counter in moving.values() if counter.seconds)
+        self.distinct = tuple(counter for counter in moving.values() if counter.patterns)
+        self.pickers = _pickers(tools, scope)
         self._argument_names = {
             tool: frozenset(name for clause in clauses for name in (*clause.names, *clause.source.injected))
             for tool, clauses in tools.items()
@@ -247,6 +291,13 @@ class CompiledGrant:
             found = self._argument_names.get(server_wildcard(tool))
         return found or frozenset()
 
+    def pickers_for(self, tool: str) -> tuple[Picker, ...]:
+        """What has to be looked for in earlier results before a call of this tool can be judged."""
+        found = self.pickers.get(tool)
+        if found is None and self._wildcards and tool not in self._tools:
+            found = self.pickers.get(server_wildcard(tool))
+        return found or ()
+
     @property
     def tools(self) -> Mapping[str, tuple[CompiledClause, ...]]:
         """Every granted tool key with its clauses."""
@@ -261,13 +312,39 @@ def compile_grant(terms: GrantTerms) -> CompiledGrant:
         raise GrantError(f"grant {terms.id} still has open parameters, so it authorises nothing") from error
 
 
+def _pickers(tools: Mapping[str, tuple[CompiledClause, ...]], scope: Scope) -> Mapping[str, tuple[Picker, ...]]:
+    found: dict[str, tuple[Picker, ...]] = {}
+    for tool, clauses in tools.items():
+        selectors = {selector.key: selector for clause in clauses for selector in clause.selectors}
+        if selectors:
+            found[tool] = tuple(Picker(selector, scope) for selector in selectors.values())
+    return found
+
+
 def _clause_counters(grant: str, tool: str, clause: Clause) -> list[Counter]:
     found = []
+    place, over = f"{grant}/{tool}/{clause.name}", f"{tool}/{clause.name}"
     if clause.limits.calls is not None:
-        label = f"{_calls(clause.limits.calls)} of {tool}/{clause.name}"
-        found.append(Counter(f"{grant}/{tool}/{clause.name}:calls", Decimal(clause.limits.calls), None, label))
+        label = f"{_calls(clause.limits.calls)} of {over}"
+        found.append(Counter(f"{place}:calls", Decimal(clause.limits.calls), None, label))
+    found += _moving_counters(f"{place}:", clause.limits, f" of {over}")
     for limit in clause.limits.sum:
-        found.append(_sum_counter(f"{grant}/{tool}/{clause.name}:sum:{limit.argument}", limit, f"{tool}/{clause.name}"))
+        found.append(_sum_counter(f"{place}:sum:{limit.argument}", limit, over))
+    return found
+
+
+def _moving_counters(place: str, limits: ClauseLimits | GrantLimits | SharedLimit, over: str) -> list[Counter]:
+    """Rates and limits on different resources. A rate keeps its count when a new version of the grant changes it."""
+    found = []
+    for rate in limits.rate:
+        count, _, unit = str(rate).partition("/")
+        label = f"{_calls(int(count))} a{'n' if unit == 'hour' else ''} {unit}{over}"
+        found.append(Counter(f"{place}rate:{unit}", Decimal(rate.count), None, label, rate.seconds))
+    for index, distinct in enumerate(limits.distinct):
+        label = f"{distinct.describe()}{over}"
+        found.append(
+            Counter(f"{place}distinct:{index}", Decimal(distinct.max), None, label, patterns=distinct.patterns())
+        )
     return found
 
 
@@ -282,17 +359,18 @@ def _shared_counters(terms: GrantTerms) -> Mapping[str, tuple[Counter, ...]]:
     limits = terms.limits
     everywhere: list[Counter] = []
     if limits.calls is not None:
-        everywhere.append(Counter(f"{terms.id}/calls", Decimal(limits.calls), None, f"{limits.calls} calls in all"))
+        everywhere.append(Counter(f"{terms.id}/calls", Decimal(limits.calls), None, f"{_calls(limits.calls)} in all"))
+    everywhere += _moving_counters(f"{terms.id}/", limits, " in all")
     found: dict[str, list[Counter]] = {tool: list(everywhere) for tool in terms.tools}
     for index, shared in enumerate(limits.shared):
         over = " and ".join(shared.tools)
-        made: list[Any] = []
+        place = f"{terms.id}/shared:{index}"
+        made: list[Counter] = []
         if shared.calls is not None:
-            made.append(
-                Counter(f"{terms.id}/shared:{index}", Decimal(shared.calls), None, f"{_calls(shared.calls)} of {over}")
-            )
+            made.append(Counter(place, Decimal(shared.calls), None, f"{_calls(shared.calls)} of {over}"))
+        made += _moving_counters(f"{place}:", shared, f" of {over}")
         for limit in shared.sum:
-            made.append(_sum_counter(f"{terms.id}/shared:{index}:sum:{limit.argument}", limit, over))
+            made.append(_sum_counter(f"{place}:sum:{limit.argument}", limit, over))
         for tool in shared.tools:
             found[tool] += made
     return {tool: tuple(counters) for tool, counters in found.items()}

@@ -7,7 +7,7 @@ constraint words means all of them together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic_core import core_schema
@@ -15,8 +15,9 @@ from pydantic_core import core_schema
 from remit.authority.literals import SELF, Slot, check_literal, equal_to, fill, from_json, kind_of, show
 from remit.authority.names import did_you_mean
 from remit.authority.refusal import Path, Refusal
-from remit.authority.words import collections, numbers, places, structure, text, values
+from remit.authority.words import collections, numbers, origin, places, structure, text, values
 from remit.authority.words.base import JSON_KINDS, NUMBERS, Check, Fault, Parse, Scope, Word
+from remit.authority.words.origin import From, OneOfSource, Selector, SubsetOfSource
 from remit.authority.words.structure import Absent, AllOf, AnyOf, OfType
 from remit.authority.words.values import Anything, Exactly, OneOf, OwnAddress
 
@@ -28,6 +29,7 @@ WORDS: Final[Mapping[str, Parse]] = {
     **places.WORDS,
     **collections.WORDS,
     **structure.WORDS,
+    "from": origin.read_from,
 }
 CONSTRAINT_WORDS: Final[frozenset[str]] = frozenset(WORDS) | {"optional"}
 """Every word that may stand in a constraint of this version."""
@@ -36,10 +38,6 @@ _ORDER: Final = tuple(WORDS)
 """The words of a constraint are judged and stored in this order: the cheapest and clearest first."""
 
 MAX_DEPTH: Final = 16
-_LATER: Final = {
-    "from": "`from` (where the principal trusts a value to come from) is not in this version; "
-    "name the value, or let the call ask with `approval`"
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,18 @@ class Constraint:
                 found |= part.names()
         return frozenset(found)
 
+    def selectors(self) -> tuple[Selector, ...]:
+        """Every selector of earlier results that stands here and inside."""
+        found = [
+            word.source
+            for word in self.words
+            if isinstance(word, From | OneOfSource | SubsetOfSource) and isinstance(word.source, Selector)
+        ]
+        for word in self.words:
+            for part in _inner(word):
+                found += part.selectors()
+        return tuple(found)
+
     def describe(self) -> str:
         """What it allows, to follow "allows …"."""
         phrases = [word.describe() for word in self.words if not (isinstance(word, OfType) and len(self.words) > 1)]
@@ -86,7 +96,8 @@ class Constraint:
     def compile(self, scope: Scope) -> Check:
         """One closure for all words. `self` is taken from the scope; `type: number` lets 2 equal 2.0."""
         number = any(isinstance(word, OfType) and word.type == "number" for word in self.words)
-        scope = Scope(scope.addresses, number)
+        if number != scope.number:
+            scope = replace(scope, number=number)
         checks = tuple(word.compile(scope) for word in self.words)
         if len(checks) == 1:
             return checks[0]
@@ -122,17 +133,35 @@ class Reader:
     """
 
     def __init__(
-        self, mode: Literal["source", "canonical"], addresses: tuple[Any, ...] | None, *, depth: int = 0
+        self,
+        mode: Literal["source", "canonical"],
+        addresses: tuple[Any, ...] | None,
+        *,
+        depth: int = 0,
+        several: bool = False,
+        sourced: bool = False,
     ) -> None:
         self.mode = mode
         self.addresses = addresses
+        self.several = several
+        self.sourced = sourced
         self._depth = depth
 
-    def constraint(self, node: Any, *path: str | int) -> Constraint:
+    def inside_source(self) -> Reader:
+        """See `words.base.Reader`."""
+        return Reader(self.mode, self.addresses, depth=self._depth, sourced=True)
+
+    def constraint(self, node: Any, *path: str | int, several: bool = False) -> Constraint:
         """Read one constraint at `path` below the present place. Raises `Refusal` with that path."""
         if self._depth >= MAX_DEPTH:
             raise Refusal(f"constraints are nested more than {MAX_DEPTH} deep", *path)
-        inner = Reader(self.mode, self.addresses, depth=self._depth + 1)
+        inner = Reader(
+            self.mode,
+            self.addresses,
+            depth=self._depth + 1,
+            several=self.several or several,
+            sourced=self.sourced,
+        )
         try:
             return inner._read(node)
         except Refusal as refusal:
@@ -162,8 +191,6 @@ class Reader:
         if not node:
             raise Refusal("is empty; write `any` to allow anything")
         for name in node:
-            if name in _LATER:
-                raise Refusal(_LATER[name], name)
             if name not in CONSTRAINT_WORDS:
                 raise Refusal(f"{name!r} is no constraint word{did_you_mean(name, CONSTRAINT_WORDS)}", name)
         for name, bound in node.items():

@@ -5,16 +5,18 @@ A chain is root first, the acting grant last. The order of one decision:
 ```
 match    tool → arguments → resources                              on every link; strictest wins
 settle   (1) session  (2) window  (3) revocation  (4) hand-on-only and depth
-         (5) what match found  (6) limits  (7) approval
+         (5) what match found  (6) guardrails  (7) limits  (8) approval
 ```
 
-Both are pure: the same chain, call and facts give the same decision, on any machine, at any time.
+Both are pure: the same chain, call, guardrails and facts give the same decision, on any machine, at any time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,11 +26,13 @@ from remit.authority.calls import (
     Decision,
     Facts,
     Failure,
+    Ruling,
     Spend,
 )
 from remit.authority.compile import CompiledClause, CompiledGrant, Counter
 from remit.authority.durations import say_moment
 from remit.authority.failures import explain_mismatch
+from remit.authority.guardrails import Guardrails
 from remit.authority.literals import add_exactly, decimal_text, show
 from remit.errors import DenialCode, Remedy
 
@@ -74,6 +78,8 @@ def _match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
     for grant in chain:
         found: list[CompiledClause] = []
         for clause in grant.clauses(call.tool):
+            if clause.selectors:
+                clause = clause.on(call.sources)
             if clause.admits(call):
                 found.append(clause)
                 if not clause.counters:
@@ -88,19 +94,21 @@ def _match(chain: Sequence[CompiledGrant], call: CallView) -> Match:
     return Match(call, tuple(links), failure)
 
 
-def settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
+def settle(
+    chain: Sequence[CompiledGrant], matched: Match, facts: Facts, guardrails: Guardrails | None = None
+) -> Decision:
     """Decide a matched call on the facts. Pure and cheap, so that it can be repeated inside a store transaction.
 
     Never raises: an error inside is a refusal.
     """
     try:
-        return _settle(chain, matched, facts)
+        return _settle(chain, matched, facts, guardrails)
     except Exception:  # noqa: BLE001 - whatever goes wrong in deciding, the answer is no
         reason = "The call could not be decided because of an error inside the gate."
         return _deny("evaluator_error", "remit/evaluator", reason, Remedy("stop"), _accesses(matched))
 
 
-def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Decision:
+def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts, guardrails: Guardrails | None) -> Decision:
     if facts.session != "open":
         return _session(facts)
     now = facts.now
@@ -117,17 +125,72 @@ def _settle(chain: Sequence[CompiledGrant], matched: Match, facts: Facts) -> Dec
         refused = _handed_on(chain, matched)
         if refused is not None:
             return refused
-    if matched.failure is not None:
-        return _failed(matched.failure, matched)
-    assert matched.call is not None
-    if len(matched.links) == 1:
-        return _single(matched.links[0], matched.call, facts)
-    return _several(chain, matched.links, matched.call, facts)
+    failure, call = matched.failure, matched.call
+    if failure is not None and (failure.enforced or call is None):
+        return _failed(failure, matched)
+    assert call is not None
+    ruling = None if guardrails is None else guardrails.judge(call, chain, facts)
+    if ruling is not None and ruling.effect == "deny" and ruling.enforced:
+        return _forbidden(ruling, call)
+    if failure is not None:
+        decision = _failed(failure, matched)
+    elif len(matched.links) == 1:
+        decision = _single(matched.links[0], call, facts)
+    else:
+        decision = _several(chain, matched.links, call, facts)
+    return decision if ruling is None else _under(ruling, decision, call, facts)
 
 
-def decide(chain: Sequence[CompiledGrant], call: CallView, facts: Facts) -> Decision:
+def decide(
+    chain: Sequence[CompiledGrant], call: CallView, facts: Facts, guardrails: Guardrails | None = None
+) -> Decision:
     """`settle(match(…))`."""
-    return settle(chain, match(chain, call), facts)
+    return settle(chain, match(chain, call), facts, guardrails)
+
+
+# -- guardrails
+
+
+def _forbidden(ruling: Ruling, call: CallView) -> Decision:
+    return _deny(ruling.code, ruling.rule, ruling.reason, ruling.remedy, call.accesses)
+
+
+def _under(ruling: Ruling, decision: Decision, call: CallView, facts: Facts) -> Decision:
+    """The grant's own decision under a ruling that does not forbid outright.
+
+    A limit that is reached refuses before anybody is asked. Then every rule that wants an approval gets one of its
+    own, the guardrails' and the clause's, whichever is answered first.
+    """
+    if decision.effect == "deny" and decision.enforced:
+        return decision
+    if ruling.effect == "ask":
+        missing = [(rule, need) for rule, need in ruling.needs if rule not in facts.approved_rules]
+        if not missing:
+            return decision
+        if decision.effect == "ask" and decision.enforced and decision.rule and decision.need:
+            missing += [(decision.rule, decision.need), *decision.also]
+        return replace(
+            decision,
+            effect="ask",
+            code="approval_required",
+            rule=missing[0][0],
+            reason=_waits(call, missing),
+            remedy=Remedy("await_approval"),
+            need=missing[0][1],
+            enforced=True,
+            also=tuple(missing[1:]),
+        )
+    if decision.effect != "permit":
+        return decision
+    return replace(
+        decision,
+        effect="deny",
+        code=ruling.code,
+        rule=ruling.rule,
+        reason=ruling.reason,
+        remedy=ruling.remedy,
+        enforced=False,
+    )
 
 
 # -- limits and approval
@@ -140,9 +203,9 @@ def _single(clauses: tuple[CompiledClause, ...], call: CallView, facts: Facts) -
         if clause.counters and clause.spent(call, values) is not None:
             continue
         if clause.need is not None and clause.rule not in facts.approved_rules:
-            return _ask(clause, clause.rule, clause.need, call)
+            return _ask(clause, [(clause.rule, clause.need)], call, enforced=not clause.observe)
         return _permit(clause, call, clause.spends(call), clause.unbounded(call))
-    return _limit_reached(clauses, call, values)
+    return _limit_reached(clauses, call, facts)
 
 
 def _several(
@@ -156,16 +219,22 @@ def _several(
     for clauses in links:
         clause = next((one for one in clauses if one.spent(call, facts.counters) is None), None)
         if clause is None:
-            return _limit_reached(clauses, call, facts.counters)
+            return _limit_reached(clauses, call, facts)
         chosen.append(clause)
     acting = chosen[-1]
+    missing: dict[str, tuple[ApprovalNeed, bool]] = {}
     for grant, clause in zip(reversed(chain), reversed(chosen), strict=True):
         if clause.need is None:
             continue
         same = clause is acting or (clause.rule == acting.rule and clause.need == acting.need)
         rule = acting.rule if same else f"{grant.id}/{clause.rule}"
         if rule not in facts.approved_rules:
-            return _ask(clause, rule, clause.need, call)
+            enforced = not clause.observe or (rule in missing and missing[rule][1])
+            missing[rule] = (clause.need, enforced)
+    if missing:  # a link that only observes asks nobody, and keeps nobody else from asking
+        enforced = any(enforced for _, enforced in missing.values())
+        needs = [(rule, need) for rule, (need, binds) in missing.items() if binds or not enforced]
+        return _ask(acting, needs, call, enforced=enforced)
     spends = tuple(spend for clause in chosen for spend in clause.spends(call))
     free = [set(clause.unbounded(call)) for clause in chosen]
     unbounded = tuple(name for name in acting.unbounded(call) if all(name in names for names in free))
@@ -187,31 +256,47 @@ def _permit(clause: CompiledClause, call: CallView, spends: tuple[Spend, ...], u
     )
 
 
-def _ask(clause: CompiledClause, rule: str, need: ApprovalNeed, call: CallView) -> Decision:
-    reason = f"{call.tool} waits for approval by {' or '.join(need.by)}: {need.reason}."
+def _ask(
+    clause: CompiledClause, needs: Sequence[tuple[str, ApprovalNeed]], call: CallView, *, enforced: bool
+) -> Decision:
+    """The decision to ask: one question for each of `needs`. `clause` is the acting grant's."""
     return Decision(
         "ask",
         "approval_required",
-        rule,
-        reason,
+        needs[0][0],
+        _waits(call, needs),
         Remedy("await_approval"),
         clause.name,
         call.accesses,
         clause.spends(call),
-        need,
+        needs[0][1],
         clause.unbounded(call),
-        not clause.observe,
+        enforced,
+        tuple(needs[1:]),
     )
 
 
-def _limit_reached(clauses: tuple[CompiledClause, ...], call: CallView, values: Mapping[str, str]) -> Decision:
+def _waits(call: CallView, needs: Sequence[tuple[str, ApprovalNeed]]) -> str:
+    wanted = "; and by ".join(f"{_who(need)}: {need.reason}" for _, need in needs)
+    return f"{call.tool} waits for approval by {wanted}."
+
+
+def _who(need: ApprovalNeed) -> str:
+    by = " or ".join(need.by)
+    return by if need.count == 1 else f"{need.count} persons of {by}"
+
+
+def _limit_reached(clauses: tuple[CompiledClause, ...], call: CallView, facts: Facts) -> Decision:
     """Every clause that admits the call is spent; the first one's limit is named."""
     clause = clauses[0]
+    values, now = facts.counters, facts.now
     counter = clause.spent(call, values)
     assert counter is not None
     left = _left(counter, values)
     amount = counter.amount(call)
-    if counter.argument is None:
+    if counter.patterns:
+        reason = f"This call touches {amount} of {counter.label}, and only {left} more may be touched."
+    elif counter.argument is None:
         reason = f"The limit of {counter.label} is reached."
     else:
         reason = (
@@ -220,11 +305,15 @@ def _limit_reached(clauses: tuple[CompiledClause, ...], call: CallView, values: 
     remedy = Remedy("request_grant", details={"limit": counter.id})
     if counter.argument is not None and left > 0 and counter.argument not in call.secret:
         remedy = Remedy("change_argument", f"{counter.argument}: at most {decimal_text(left)}")
-    part = counter.argument or "calls"
+    if counter.seconds and (free := values.get(f"{counter.id}:free")) is not None:
+        moment = datetime.fromisoformat(free)
+        reason += f" The next call may come at {say_moment(moment)}."
+        seconds = max(1, math.ceil((moment - now).total_seconds()))
+        remedy = Remedy("retry_after", details={"seconds": seconds, "limit": counter.id})
     return Decision(
         "deny",
         "limit_reached",
-        f"{clause.rule}:{part}",
+        f"{clause.rule}:{counter.part}",
         reason,
         remedy,
         clause.name,
@@ -278,6 +367,9 @@ def _handed_on(chain: Sequence[CompiledGrant], matched: Match) -> Decision | Non
         if below > min(grant.terms.delegation.depth, _MAX_DEPTH):
             reason = f"Grant {grant.id} was handed on {below} times; it allows {grant.terms.delegation.depth}."
             return _deny("delegation_too_deep", grant.id, reason, Remedy("stop"), _accesses(matched))
+        if not grant.may_use and grant.terms.agent == acting.terms.agent:
+            reason = f"Grant {grant.id} may be handed on by {grant.terms.agent}, but not come back to be used by it."
+            return _deny("delegate_only", grant.id, reason, Remedy("stop"), _accesses(matched))
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from remit.authority.durations import say_moment, show_span
-from remit.authority.limits import GrantLimits
+from remit.authority.limits import ClauseLimits, GrantLimits, SharedLimit
 from remit.authority.literals import decimal_text, listing, show
 from remit.authority.model import ANY, ONLY, Clause, GrantDocument
 from remit.authority.overlap import unapproved_overlaps
@@ -82,7 +82,8 @@ def allows(tool: str, clause: Clause) -> str:
     if limits:
         sentence += f", at most {limits}"
     if clause.approval is not None:
-        sentence += f", each call after approval by {listing([str(by) for by in clause.approval.by])}"
+        many = f"{show(clause.approval.count)} persons of " if clause.approval.count != 1 else ""
+        sentence += f", each call after approval by {many}{listing([str(by) for by in clause.approval.by])}"
         if clause.approval.reason:
             sentence += f" ({clause.approval.reason})"
     if clause.observe:
@@ -94,8 +95,17 @@ def _clause_limits(clause: Clause) -> str:
     parts = []
     if clause.limits.calls is not None:
         parts.append(_calls(clause.limits.calls))
+    parts += _moving(clause.limits)
     parts += [f"a sum of {_decimal(limit.max)} over `{limit.argument}`" for limit in clause.limits.sum]
     return " and ".join(parts)
+
+
+def _moving(limits: ClauseLimits | GrantLimits | SharedLimit) -> list[str]:
+    found = []
+    for rate in limits.rate:
+        count, _, unit = str(rate).partition("/")
+        found.append(f"{_calls(int(count))} a{'n' if unit == 'hour' else ''} {unit}")
+    return found + [distinct.describe() for distinct in limits.distinct]
 
 
 def _calls(count: Any) -> str:
@@ -109,8 +119,10 @@ def _decimal(value: Any) -> str:
 def _limits(limits: GrantLimits) -> Iterator[str]:
     if limits.calls is not None:
         yield f"In all, at most {_calls(limits.calls)}."
+    for part in _moving(limits):
+        yield f"In all, at most {part}."
     for shared in limits.shared:
-        parts = [] if shared.calls is None else [_calls(shared.calls)]
+        parts = [*([] if shared.calls is None else [_calls(shared.calls)]), *_moving(shared)]
         parts += [f"a sum of {_decimal(limit.max)} over `{limit.argument}`" for limit in shared.sum]
         yield f"{listing(list(shared.tools), last='and')} share at most {' and '.join(parts)}."
     if limits.denied is not None:

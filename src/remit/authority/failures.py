@@ -32,7 +32,7 @@ class Problem:
 
 def explain_mismatch(grant: CompiledGrant, call: CallView) -> Failure:
     """Why no clause of this link admits the call."""
-    clauses = grant.clauses(call.tool)
+    clauses = tuple(clause.on(call.sources) for clause in grant.clauses(call.tool))
     if not clauses:
         return _not_granted(grant, call)
     judged = [(clause, list(problems(clause, call))) for clause in clauses]

@@ -1,4 +1,6 @@
-"""The guardrail that is always there and that nothing disables: an agent never touches Remit's own files.
+"""Guardrails: the one that is always there and that nothing disables, and what an organisation's own ones answer.
+
+The one that is always there: an agent never touches Remit's own files.
 
 Whoever could write the database, its log, the locks, the keys, grants or policies could write themselves authority.
 """
@@ -7,16 +9,30 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from remit.authority.calls import Failure
+from remit.authority.calls import CallView, Facts, Failure, Ruling
+from remit.authority.compile import CompiledGrant
 from remit.errors import Remedy
 from remit.resources.access import Access
 
 RULE: Final = "remit/own-files"
 _READING: Final = frozenset({"read", "list", "stat", "search"})
+
+
+class Guardrails(Protocol):
+    """An organisation's forbids, as the decision asks them. Pure: the same call, chain and facts, the same ruling."""
+
+    @property
+    def digest(self) -> str:
+        """Names their content in every decision that they took part in."""
+        ...
+
+    def judge(self, call: CallView, chain: Sequence[CompiledGrant], facts: Facts) -> Ruling | None:
+        """What they say to a call that the grant admits; None lets it through."""
+        ...
 
 
 class OwnFiles:

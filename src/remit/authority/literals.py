@@ -147,6 +147,10 @@ def equal_to(literal: Any, *, number: bool = False) -> Test:
         return lambda value: value is literal
     if isinstance(literal, int) and not number:
         return lambda value: type(value) is int and value == literal
+    if literal is None:  # no grant can name these two, but a recorded result can hold them
+        return lambda value: value is None
+    if isinstance(literal, Decimal):
+        return lambda value: type(value) in (int, float, Decimal) and exact_decimal(value) == literal
     if isinstance(literal, int | float):
         exact = exact_decimal(literal)
         return lambda value: (
@@ -243,11 +247,12 @@ def _shown_json(value: Any, limit: int) -> str:
     if isinstance(value, list | tuple):
         value = list(value[:limit])
     elif isinstance(value, dict):
-        value = dict(list(value.items())[:limit])
+        value = dict(sorted(value.items(), key=lambda item: str(item[0]))[:limit])
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**limit:
         return f"an integer of {value.bit_length()} bits"
     try:
-        return json.dumps(value, ensure_ascii=False, default=repr)
+        # sorted, so that the sentence is the same when the value comes back from evidence, which keeps no order of keys
+        return json.dumps(value, ensure_ascii=False, default=repr, sort_keys=True)
     except (TypeError, ValueError, RecursionError):
         return f"a {type(value).__name__}"
 

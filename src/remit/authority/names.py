@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit.authority.refusal import Refusal
+from remit.errors import NotCanonical
+from remit.spiffe import parse_spiffe_id
 
 _PRINCIPAL: Final = re.compile(r"(user|service):[^\s\x00-\x1f]{1,200}\Z")
-_AGENT: Final = re.compile(r"(spiffe://[^\s\x00-\x1f]{1,300}|agent:[^\s\x00-\x1f]{1,200})\Z")
+_AGENT: Final = re.compile(r"agent:[^\s\x00-\x1f]{1,200}\Z")
+_OPEN: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,63}\}")
 _BY: Final = re.compile(r"(role|user|service):[^\s\x00-\x1f]{1,200}\Z")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -25,6 +28,12 @@ def check_principal(text: str) -> str:
 
 def check_agent(text: str) -> str:
     """`spiffe://acme.com/agents/triage` or `agent:triage`. Raises `Refusal` otherwise."""
+    if text.startswith("spiffe:"):
+        try:
+            parse_spiffe_id(_OPEN.sub("x", text))  # what a template leaves open is checked once it is filled in
+        except NotCanonical as error:
+            raise Refusal(str(error)) from error
+        return text
     if not _AGENT.match(text):
         raise Refusal(f"{text!r} names no agent: expected spiffe://TRUST-DOMAIN/PATH or agent:NAME")
     return text

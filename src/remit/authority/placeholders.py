@@ -91,6 +91,8 @@ def _place(path: Path) -> Place:
         return "name"
     if path[0] == "tools" and len(path) > 2 and path[-2] == "resources":
         return "uri"
+    if "limits" in path and "distinct" in path and "resources" in path[-2:]:
+        return "uri"
     if path[0] == "tools" and path[-1] == "under":
         return "uri" if path[-2] == "url" else "path"
     return "whole"

@@ -6,7 +6,7 @@ The digest is that of the source's bytes, so that a record can show which file i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,27 @@ def read_grant(source: str | Path | Mapping[str, Any] | bytes) -> GrantSource:
 
     Raises `GrantError` listing everything that is wrong, with lines where the source has lines.
     """
+    return _read(*_tree(source))
+
+
+def read_changes(
+    source: str | Path | Mapping[str, Any] | bytes, complete: Callable[[dict[str, Any]], dict[str, Any]]
+) -> GrantSource:
+    """Read what is to change of a grant, in any form that `read_grant` takes: as the grant that `complete` makes of the
+    tree that was written. The digest is that of what was written.
+
+    Raises `GrantError`, also for a `Refusal` of `complete`.
+    """
     name, raw, tree, located = _tree(source)
+    content = raw if raw is not None else _canonical(tree, name)
+    try:
+        whole = complete(tree)
+    except Refusal as refusal:
+        raise _error(name, located, [refusal]) from None
+    return _read(name, content, whole, located)
+
+
+def _read(name: str, raw: bytes | None, tree: dict[str, Any], located: Located | None) -> GrantSource:
     text = None if raw is None or located is None else raw.decode()
     problems = list(_empty_values(tree))
     if problems:
@@ -241,8 +261,6 @@ def _refusal(problem: Any, tree: Any) -> Refusal:
         return Refusal(f"{path[-1]!r} is missing", *path[:-1])
     if kind == "extra_forbidden":
         known = _known_keys(path)
-        if path[-1] == "from":
-            return Refusal("`from` is not in this version", *path)
         return Refusal(f"{path[-1]!r} is not known here{did_you_mean(str(path[-1]), known)}", *path)
     expected = _EXPECTED.get(kind, problem["msg"].removeprefix("Input should be ")).format(**problem.get("ctx", {}))
     return Refusal(f"got {show(problem['input'])}, expected {expected}", *path)
@@ -278,6 +296,7 @@ def _known_keys(path: TreePath) -> frozenset[str]:
         "delegation": limits.Delegation,
         "shared": limits.SharedLimit,
         "sum": limits.SumLimit,
+        "distinct": limits.DistinctLimit,
         "approval": limits.Approval,
     }.get(parent)
     if parent == "limits":

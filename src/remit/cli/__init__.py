@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from remit.cli import (
+    amend,
     approval,
     call,
     demo,
@@ -15,10 +16,13 @@ from remit.cli import (
     login,
     mcp,
     person,
+    policy,
     review,
     session,
     setup,
+    token,
     tool,
+    usage,
     verify,
     who,
 )
@@ -55,13 +59,20 @@ app.command("init")(setup.init)
 app.command("doctor")(setup.doctor)
 app.add_typer(person.app, name="person")
 app.command("login")(login.login)
+grant.app.command("amend")(amend.amend)
+grant.app.command("requests")(amend.requests)
+grant.app.command("refuse")(amend.refuse)
+grant.app.command("suggest")(amend.suggest)
 app.add_typer(grant.app, name="grant")
+app.add_typer(token.app, name="token")
 app.add_typer(session.app, name="session")
 app.add_typer(call.app, name="call")
 app.add_typer(approval.app, name="approval")
 app.add_typer(tool.app, name="tool")
 app.command("who")(who.who)
+app.command("usage")(usage.usage)
 app.add_typer(review.app, name="review")
+app.add_typer(policy.app, name="policy")
 app.command("verify")(verify.verify)
 app.add_typer(mcp.app, name="mcp")
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+import contextlib
+import json
+import math
+import time
+from typing import Annotated, Any, Final
 
 import typer
-from sqlalchemy import select
-from sqlmodel import col
 
-from remit.app import App
 from remit.approvals import Approval
 from remit.cli.options import AsJson, AsPerson, Development, KeyFile, PeopleFile, Url, credential, opened
-from remit.cli.output import arguments, at, console, facts, heading, indented, show_json
+from remit.cli.output import at, console, facts, heading, indented, plural, show_json, show_line, visible
 from remit.errors import UsageError
-from remit.store.tables import GrantRow, SessionRow
 
-app = typer.Typer(no_args_is_help=True, help="Questions to people: list, approve, refuse.")
+app = typer.Typer(no_args_is_help=True, help="Questions to people: list, watch, approve, refuse.")
+
+SHORTEST: Final = 0.5
+"""Seconds between two looks of `watch`, at least."""
 
 ApprovalId = Annotated[str, typer.Argument(help="The approval's id, such as a-0192….", metavar="APPROVAL")]
 
@@ -29,14 +31,42 @@ def list_approvals(
 ) -> None:
     """What waits for an answer, oldest first, with exactly the arguments that would run."""
     with opened(url) as remit:
-        waiting = [(one, behind(remit, one)) for one in remit.pending(session)]
+        waiting = remit.pending(session)
     if as_json:
-        show_json({"approvals": [{**described(one), **who} for one, who in waiting]})
+        show_json({"approvals": [described(one) for one in waiting]})
         return
     if not waiting:
         console().print("Nothing waits for an answer.")
-    for one, who in waiting:
-        show_approval(one, who)
+    for one in waiting:
+        show_approval(one)
+
+
+@app.command()
+def watch(
+    session: Annotated[str | None, typer.Option(help="Only of this session.", show_default=False)] = None,
+    every: Annotated[float, typer.Option(help=f"Seconds between two looks, at least {SHORTEST}.")] = 2.0,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what waits for an answer, and then each new question as it comes, until Ctrl-C. With --json, one a line."""
+    if not math.isfinite(every) or every < SHORTEST:
+        raise UsageError(f"--every {every:g} is too short; expected at least {SHORTEST} seconds")
+    known: set[str] = set()
+    with opened(url) as remit, contextlib.suppress(KeyboardInterrupt):
+        while True:
+            waiting = remit.pending(session)
+            for one in waiting:
+                if one.id not in known:
+                    _tell(one, as_json)
+            known = {one.id for one in waiting}  # what was answered is not kept for ever
+            time.sleep(every)
+
+
+def _tell(one: Approval, as_json: bool) -> None:
+    if as_json:
+        show_line(described(one))
+    else:
+        show_approval(one)
 
 
 @app.command()
@@ -52,7 +82,10 @@ def approve(
     """Answer yes to one exact call. It runs when the agent comes back to it, once."""
     who = credential(person, key_file, development)
     with opened(url, can=["approve"], people=people, development=development) as remit:
-        answered = remit.approve(approval_id, credential=who)
+        asked = remit.approval(approval_id)
+        if not as_json:
+            show_approval(asked)
+        answered = remit.approve(approval_id, credential=who, shown=asked.shown)
     _said(answered, as_json)
 
 
@@ -77,34 +110,32 @@ def refuse(
 def _said(answered: Approval, as_json: bool) -> None:
     if as_json:
         show_json(described(answered))
+    elif answered.state == "requested":
+        left = answered.needed - len(answered.decided_by)
+        console().print(f"Recorded. Approval {answered.id} waits for {plural(left, 'more person', 'more persons')}.")
     else:
         console().print(f"Approval {answered.id} is {answered.state}: {answered.tool}.")
 
 
-def behind(remit: App, one: Approval) -> dict[str, str]:
-    """Who asks, for whom, and for which task: an approver judges a call against that."""
-    query = select(col(SessionRow.agent), col(SessionRow.principal), col(GrantRow.task))
-    query = query.join(GrantRow, col(GrantRow.id) == col(SessionRow.grant_id))
-    [(agent, principal, task)] = remit.ledger.read().rows(query.where(col(SessionRow.id) == one.session_id))
-    return {"agent": agent, "principal": principal, "task": task}
-
-
-def show_approval(one: Approval, who: Mapping[str, str]) -> None:
+def show_approval(one: Approval) -> None:
     """One question as an approver has to see it."""
     show = console()
     show.print(heading(f"{one.tool}  ({one.id})"))
-    given = one.arguments
-    if given is None:
-        raise UsageError(f"the arguments of approval {one.id} were erased, so nobody can approve it any more")
     rows: list[tuple[str, Any]] = [
-        (name, arguments({name: value}, 2000).partition("=")[2]) for name, value in given.items()
+        (visible(name), visible(json.dumps(value, ensure_ascii=False, default=str)))  # whole: what is cut is not seen
+        for name, value in (one.arguments or {}).items()
     ]
+    if one.arguments is None:
+        rows.append(("arguments", "erased, so nobody can approve this any more"))
+    who = " or ".join(one.by)
     rows += [
-        ("task", who["task"]),
-        ("agent", who["agent"]),
-        ("on behalf of", who["principal"]),
+        ("touches", [visible(access) for access in one.accesses]),
+        ("task", one.task),
+        ("agent", one.agent),
+        ("on behalf of", one.principal),
         ("why it asks", one.reason),
-        ("who may answer", " or ".join(one.by)),
+        ("who may answer", who if one.needed == 1 else f"{one.needed} different persons of {who}"),
+        ("answered yes", list(one.decided_by)),
         ("until", at(one.expires)),
         ("session", one.session_id),
     ]
@@ -120,10 +151,15 @@ def described(one: Approval) -> dict[str, Any]:
         "session": one.session_id,
         "tool": one.tool,
         "arguments": dict(one.arguments) if one.arguments is not None else None,
+        "accesses": list(one.accesses),
         "reason": one.reason,
         "rule": one.rule,
         "by": list(one.by),
         "needed": one.needed,
         "decided_by": list(one.decided_by),
         "expires": one.expires.isoformat(),
+        "agent": one.agent,
+        "principal": one.principal,
+        "task": one.task,
+        "shown": one.shown,
     }

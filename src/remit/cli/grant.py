@@ -18,15 +18,18 @@ from remit.cli.options import (
     AsPerson,
     CatalogueFiles,
     Development,
+    Environment,
     KeyFile,
     PeopleFile,
+    PolicyFiles,
     Url,
     catalogue_files,
     credential,
     opened,
 )
 from remit.cli.output import at, bullets, console, facts, heading, indented, show_json
-from remit.errors import UsageError
+from remit.delegating import read_child
+from remit.errors import DelegationWidened, UsageError
 from remit.issuing import Grant
 from remit.resources.catalogue import Catalogue
 from remit.resources.yaml_source import load_strict
@@ -78,19 +81,73 @@ def issue(
     key_file: KeyFile = None,
     people: PeopleFile = None,
     catalogue: CatalogueFiles = None,
+    policies: PolicyFiles = None,
+    environment: Environment = "unspecified",
     development: Development = False,
     as_json: AsJson = False,
 ) -> None:
     """Issue a grant: signed by this deployment, recorded with your credential."""
     given = typed(read_grant(file), parameter)
     who = credential(person, key_file, development)
-    with opened(url, can=["issue"], people=people, catalogue=catalogue, development=development) as remit:
+    with opened(
+        url,
+        can=["issue"],
+        people=people,
+        catalogue=catalogue,
+        policies=policies,
+        environment=environment,
+        development=development,
+    ) as remit:
         grant = remit.issue(file, given, key=key, credential=who)
     if as_json:
         show_json(described(grant))
     else:
         console().print(f"Issued {grant.id}, in force until {at(grant.expires)}.")
         console().print(f"  {grant.agent} may act for {grant.principal}: {grant.task}", markup=False)
+
+
+@app.command()
+def delegate(
+    grant_id: GrantId,
+    file: Annotated[Path, typer.Argument(help="The child in YAML, without principal, self and bindings.")],
+    parameter: Parameters = None,
+    key: Annotated[
+        str | None, typer.Option(help="Hand on once: the same key and content give the live child again.")
+    ] = None,
+    url: Url = None,
+    person: AsPerson = None,
+    key_file: KeyFile = None,
+    people: PeopleFile = None,
+    catalogue: CatalogueFiles = None,
+    policies: PolicyFiles = None,
+    environment: Environment = "unspecified",
+    development: Development = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a grant on to another agent, narrower; with every reason where the child could do more."""
+    who = credential(person, key_file, development)
+    with opened(
+        url,
+        can=["issue"],
+        people=people,
+        catalogue=catalogue,
+        policies=policies,
+        environment=environment,
+        development=development,
+    ) as remit:
+        given = typed(read_child(file, remit.grant(grant_id).terms).source, parameter)
+        try:
+            child = remit.delegate(grant_id, file, given, key=key, credential=who)
+        except DelegationWidened as error:
+            if as_json:
+                show_json({"parent": grant_id, "code": error.code, "reasons": list(error.problems)})
+                raise typer.Exit(1) from error
+            raise
+    if as_json:
+        show_json(described(child))
+    else:
+        console().print(f"Handed on as {child.id}, in force until {at(child.expires)}.")
+        console().print(f"  {child.agent} may act for {child.principal}: {child.task}", markup=False)
 
 
 @app.command()
@@ -113,6 +170,7 @@ def show(grant_id: GrantId, url: Url = None, catalogue: CatalogueFiles = None, a
                     ("principal", grant.principal),
                     ("agent", grant.agent),
                     ("issued by", grant.terms.issuer),
+                    ("handed on from", grant.terms.parent),
                     ("in force", f"{at(grant.terms.not_before)} to {at(grant.expires)}"),
                     ("bindings", dict(grant.terms.bindings)),
                     ("template", grant.terms.template),
@@ -158,6 +216,7 @@ def described(grant: Grant) -> dict[str, Any]:
         "principal": grant.principal,
         "agent": grant.agent,
         "issuer": grant.terms.issuer,
+        "parent": grant.terms.parent,
         "not_before": grant.terms.not_before.isoformat(),
         "expires": grant.expires.isoformat(),
         "bindings": dict(grant.terms.bindings),

@@ -14,12 +14,15 @@ from remit.cli.options import (
     AsPerson,
     CatalogueFiles,
     Development,
+    Environment,
     KeyFile,
     PeopleFile,
+    PolicyFiles,
     Url,
     catalogue_files,
     credential,
     people_file,
+    policy_files,
     require_ledger,
 )
 from remit.errors import UsageError
@@ -44,11 +47,18 @@ def proxy(
     key_file: KeyFile = None,
     people: PeopleFile = None,
     catalogue: CatalogueFiles = None,
+    policies: PolicyFiles = None,
+    environment: Environment = "unspecified",
     development: Development = False,
+    accept_tools: Annotated[
+        bool,
+        typer.Option("--accept-tools", help="Accept tools that were never seen here; one that changed still waits."),
+    ] = False,
 ) -> None:
     """Run any stdio MCP server behind the gate: a client starts this command in the server's place.
 
-    Each tools/call is decided and recorded before the server sees it. stdout carries the protocol alone.
+    Each tools/call is decided and recorded before the server sees it. A tool that was never seen is refused until
+    `remit tool accept` (or with --accept-tools). stdout carries the protocol alone.
     """
     try:
         from remit_mcp import run_stdio
@@ -68,7 +78,10 @@ def proxy(
         url=ledger,
         idle=idle,
         people=people_file(people),
+        policies=policy_files(policies),
+        environment=environment,
         credential=credential(person, key_file, development) if issuing else None,
         development=development,
+        accept_tools=accept_tools,
     )
     raise typer.Exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,18 @@ CatalogueFiles = Annotated[
         show_default=False,
     ),
 ]
+PolicyFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--policies",
+        envvar="REMIT_POLICIES",
+        help="Guardrails: Cedar files, or folders of them; may be repeated. Without it, policies/guardrails/*.cedar.",
+        show_default=False,
+    ),
+]
+Environment = Annotated[
+    str, typer.Option("--environment", envvar="REMIT_ENVIRONMENT", help="Where this runs, as guardrails read it.")
+]
 AsPerson = Annotated[
     str | None,
     typer.Option("--as", envvar="REMIT_PERSON", help="Who you are. Without it, who logged in.", show_default=False),
@@ -61,6 +74,7 @@ Development = Annotated[
 
 PEOPLE_FILE: Final = Path("policies/people.yaml")
 CATALOGUE_FOLDER: Final = Path("policies/catalogues")
+POLICY_FOLDER: Final = Path("policies/guardrails")
 
 SHIPPED: Final = tuple(folder / "policies" for folder in (Path(remit.__file__).parent, Path(remit.__file__).parents[2]))
 """Where the policies that Remit ships lie: in the package, or, in a checkout, at its top."""
@@ -75,16 +89,20 @@ def opened(
     can: Iterable[Capability] = (),
     people: Path | None = None,
     catalogue: list[Path] | None = None,
+    policies: list[Path] | None = None,
+    environment: str | None = None,
     development: bool = False,
 ) -> Iterator[App]:
     """The app that a command works on. Raises `UsageError` when there is no ledger yet: only `remit init` makes one."""
-    url = url or default_url()
+    url, can = url or default_url(), list(can)
     require_ledger(url)
     app = remit.open(
         url,
         can=can,
         people=people_file(people),
         catalogue=catalogue_files(catalogue),
+        policies=policy_files(policies) if {"session", "issue"}.intersection(can) else None,
+        environment=environment or os.environ.get("REMIT_ENVIRONMENT") or "unspecified",
         development=development,
     )
     try:
@@ -120,6 +138,16 @@ def catalogue_files(given: list[Path] | None) -> list[Path]:
     Raises `UsageError` for one that is neither a file nor the name of a shipped one.
     """
     return [_catalogue(one) for one in given] if given else sorted(CATALOGUE_FOLDER.glob("*.yaml"))
+
+
+def policy_files(given: list[Path] | None) -> list[Path] | None:
+    """The guardrails that are in force: those given, else those in `policies/guardrails`; None where there are none."""
+    if given:
+        return given
+    named = os.environ.get("REMIT_POLICIES")
+    if named:
+        return [Path(named)]
+    return [POLICY_FOLDER] if any(POLICY_FOLDER.glob("*.cedar")) else None
 
 
 def shipped_file(name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -45,6 +46,12 @@ def console() -> Console:
 def show_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def show_line(value: Any) -> None:
+    """JSON in one line, at once: for output that goes on."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def state(name: str) -> Text:
@@ -114,6 +121,14 @@ def arguments(given: Mapping[str, Any] | None, limit: int = 60) -> str:
         return "(erased)"
     return ", ".join(
         f"{name}={shorten(json.dumps(value, ensure_ascii=False, default=str), limit)}" for name, value in given.items()
+    )
+
+
+def visible(text: str) -> str:
+    """Text with the characters that would not show, or would reorder others, as what they are: `<U+202E>`."""
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter)[0] != "C" else f"<U+{ord(letter):04X}>"
+        for letter in text
     )
 
 

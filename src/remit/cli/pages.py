@@ -76,7 +76,7 @@ def call_page(show: Console, found: SessionReport, call: CallLine) -> None:
         ("took", f"{call.duration_us / 1000:.1f} ms" if call.duration_us is not None else None),
         ("answered again", plural(call.replayed, "time") if call.replayed else None),
         ("called by", call.parent),
-        ("agent", found.session["agent"]),
+        ("agent", " → ".join(call.through) or found.session["agent"]),
         ("on behalf of", found.session["principal"]),
         ("workload", found.session["workload"]),
         ("session", found.session["id"]),
@@ -139,6 +139,7 @@ def _head(show: Console, found: SessionReport) -> None:
         ("agent", session["agent"]),
         ("on behalf of", session["principal"]),
         ("grant", _grant_words(grant)),
+        ("handed on from", _handed_on(session, grant)),
         ("bound to", dict(grant.get("bindings", {}))),
         ("time", f"{at(session['opened'])} to {ended}"),
     ]
@@ -151,6 +152,13 @@ def _grant_words(grant: Any) -> str | None:
     template = f" from template {grant['template']}" if grant["template"] else ""
     state_now = "" if grant["state"] == "active" else f", now {grant['state']}"
     return f"{grant['id']} version {grant['version']}{template}, issued by {grant['issuer']}{state_now}"
+
+
+def _handed_on(session: Any, grant: Any) -> str | None:
+    if not grant or not grant["parent"]:
+        return None
+    inside = f", in session {session['parent']}" if session["parent"] else ""
+    return f"grant {grant['parent']}{inside}"
 
 
 def _beside(found: SessionReport) -> Table:

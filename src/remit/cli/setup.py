@@ -28,6 +28,7 @@ from remit.cli.options import (
     catalogue_files,
     database_path,
     people_file,
+    policy_files,
     shipped_file,
 )
 from remit.cli.output import console, facts, plural, show_json, table
@@ -50,7 +51,7 @@ def init(url: Url = None, as_json: AsJson = False) -> None:
         PEOPLE_FILE.parent.mkdir(parents=True, exist_ok=True)
         PEOPLE_FILE.write_text(shipped_file("people.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     CATALOGUE_FOLDER.mkdir(parents=True, exist_ok=True)
-    with remit.open(url, people=people_file(None), catalogue=catalogue_files(None)) as app:
+    with remit.open(url, people=people_file(None), catalogue=catalogue_files(None), policies=policy_files(None)) as app:
         app.ledger.run(app.deployment.record_configuration)
         origin, key, home = app.ledger.origin, app.ledger.verifier_key, app.ledger.home
     if as_json:

@@ -44,7 +44,7 @@ def who(
                         at(deed.call.time)[:19],
                         state(deed.call.state),
                         deed.call.tool,
-                        f"{deed.agent} for {deed.principal}\n{deed.session_id}/{deed.call.number}",
+                        f"{deed.acting} for {deed.principal}\n{deed.session_id}/{deed.call.number}",
                     )
                     for deed in deeds
                 ],

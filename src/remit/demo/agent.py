@@ -106,7 +106,8 @@ def own_tools(world: World) -> list[BaseTool]:
 async def git_tools(world: World, session_id: str) -> AsyncIterator[list[BaseTool]]:
     """Two tools of a git MCP server behind `remit mcp proxy`, which joins the session from its own process."""
     catalogues = [part for path in world.catalogues for part in ("--catalogue", str(path))]
-    proxy = ["-m", "remit", "mcp", "proxy", "--session", session_id, "--name", "git", "--url", world.url, *catalogues]
+    known = ["--session", session_id, "--name", "git", "--url", world.url, "--accept-tools"]
+    proxy = ["-m", "remit", "mcp", "proxy", *known, *catalogues]
     server = [sys.executable, "-m", "mcp_server_git"]
     command = StdioServerParameters(command=sys.executable, args=[*proxy, "--", *server], env=dict(os.environ))
     with Path(world.folder / "proxy.log").open("w", encoding="utf-8") as log:

@@ -62,7 +62,9 @@ RECORD_TYPES: Final[Mapping[str, RecordType]] = {
     "call.replayed": _type("call intent", "A re-entry was answered with what the call came to before; nothing ran."),
     "call.resumed": _type("call tool decision", "A pending call was decided again and went on."),
     "call.resolved": _type("call outcome by", "A person settled a call whose outcome nobody knew."),
-    "identity.exchanged": _type("", "A token was exchanged, and subject and workload survived it."),
+    "identity.exchanged": _type(
+        "effect principal workload actors", "A token was exchanged, or was not, and subject and workload survived it."
+    ),
     "identity.conflict": _type("", "What was claimed and what was proved about a caller differ."),
     "approval.requested": _type("call by decision expires", "A person was asked about one exact call."),
     "approval.decided": _type("approval answer by", "A person answered, and what they were shown."),
@@ -75,7 +77,7 @@ RECORD_TYPES: Final[Mapping[str, RecordType]] = {
     "recorder.stopped": _type("records", "A writer ended in order; what comes after is another's."),
     "recorder.gap": _type("", "Evidence is missing, or a writer died; a reviewer must know where."),
     "recorder.degraded": _type("", "Recording went on with less than it should have, and why."),
-    "token.issued": _type("", "A grant left this process as a token."),
+    "token.issued": _type("grant digest audience expires", "A grant left this process as a token."),
     "auth.succeeded": _type("", "A person or service proved who they are."),
     "auth.failed": _type("", "Somebody could not prove who they said they were."),
     "review.assigned": _type("", "Somebody became responsible for judging a session."),

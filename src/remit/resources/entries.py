@@ -12,10 +12,12 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remit.errors import NotCanonical
-from remit.resources.access import Access
-from remit.resources.kinds import KINDS, LATER_KINDS
+from remit.resources.access import ACTION, Access
+from remit.resources.kinds import KINDS
 from remit.resources.paths import canonical_path
-from remit.resources.templates import MAX_ACCESSES, Reading, Resolver, Template, parse_template
+from remit.resources.slots import MAX_ACCESSES
+from remit.resources.statements import SqlWords
+from remit.resources.templates import Reading, Resolver, Template, parse_template
 from remit.resources.text import kind_of, shown
 
 
@@ -37,14 +39,27 @@ class EntryRefused(Exception):
 class EntrySpec(BaseModel):
     """The words of one entry under `tools:`, as written."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_by_alias=True, validate_by_name=False)
 
     accesses: list[str] | None = Field(default=None, min_length=1, max_length=64)
-    """`action uri-template` lines; left out when the tool touches no resource that has a name."""
-    kinds: dict[str, Literal["path", "url", "email"]] = {}
+    """`action uri-template` lines, `{query}` of kind sql or shell, `{method} {url}`; left out when the tool touches no
+    resource that has a name."""
+    kinds: dict[str, Literal["path", "url", "email", "sql", "shell"]] = {}
     """How an argument (or `argument.field`) is read; without a kind it is one segment."""
+    actions: dict[str, dict[str, str]] = {}
+    """Of an argument that says what is done, the action word for each value: `{method: {GET: read, POST: send}}`."""
     base: str | None = None
-    """The absolute directory that relative paths start from."""
+    """The absolute directory that relative paths and shell commands start from; of SQL, the URI of the database."""
+    dialect: Literal["postgres", "sqlite", "mysql", "tsql"] | None = None
+    """Of SQL: whose it is."""
+    default_schema: str | None = Field(default=None, alias="schema")
+    """Of SQL: where tables without a schema are looked for; `public`, `main` and `dbo` when left out."""
+    case: Literal["sensitive", "insensitive"] | None = None
+    """Of SQL for MySQL and SQL Server: how the server compares names."""
+    functions: Literal["any"] | None = None
+    """Of SQL: `any` lets functions be called that are on no list, as reads; the database's own can write."""
+    programs: list[str] | Literal["any"] | None = None
+    """Of shell commands: programs that may be run whatever their arguments; `any` for all that are on no list."""
     symlinks: Literal["follow"] | None = None
     """`follow`: gate and tool share a file system, and a link's target is judged with the link."""
     read_only: bool = False
@@ -57,6 +72,8 @@ class EntrySpec(BaseModel):
     """Arguments that evidence cannot hold and need not."""
     labels: list[str] = []
     """What a session has touched once this tool ran."""
+    on_text_change: Literal["deny", "finding"] = "deny"
+    """When only words of the tool's definition changed: refuse its calls until a person accepts that, or record it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,7 @@ class ToolEntry:
     arguments: frozenset[str]
     """Every argument that an access is made from, covered or not."""
     action_words: tuple[str, ...]
+    on_text_change: Literal["deny", "finding"]
     _resolve: Resolver = field(repr=False, compare=False)
 
     @property
@@ -93,7 +111,10 @@ class ToolEntry:
     def describe(self) -> str:
         """One line for a person: `read crm://tickets/{id} (read-only, idempotent)`."""
         marks = [word for word, on in (("read-only", self.read_only), ("idempotent", self.idempotent)) if on]
-        what = ", ".join(self.accesses) or "no named resource"
+        what = ", ".join(
+            f"what {line} says" if line.startswith("{") and " " not in line else line for line in self.accesses
+        )
+        what = what or "no named resource"
         return f"{what} ({', '.join(marks)})" if marks else what
 
 
@@ -107,7 +128,14 @@ def read_entry(key: str, written: Any) -> tuple[ToolEntry, dict[str, Any]]:
     except ValidationError as error:
         raise EntryRefused(list(_problems(error, written))) from error
     problems: list[Problem] = []
-    reading = Reading(spec.kinds, spec.base, spec.symlinks == "follow")
+    reading = Reading(
+        spec.kinds,
+        spec.base,
+        spec.symlinks == "follow",
+        spec.actions,
+        SqlWords(spec.dialect, spec.default_schema, spec.case, spec.functions == "any"),
+        spec.programs or (),
+    )
     templates: list[Template] = []
     for index, line in enumerate(spec.accesses or ()):
         try:
@@ -129,10 +157,11 @@ def read_entry(key: str, written: Any) -> tuple[ToolEntry, dict[str, Any]]:
         labels=tuple(spec.labels),
         covered=frozenset().union(*(template.covered for template in templates)),
         arguments=frozenset().union(*(template.arguments for template in templates)),
-        action_words=tuple(dict.fromkeys(template.action for template in templates)),
+        on_text_change=spec.on_text_change,
+        action_words=tuple(dict.fromkeys(action for template in templates for action in template.actions)),
         _resolve=_together(templates),
     )
-    return entry, spec.model_dump(exclude_defaults=True)
+    return entry, spec.model_dump(exclude_defaults=True, by_alias=True)
 
 
 def _together(templates: list[Template]) -> Resolver:
@@ -175,11 +204,13 @@ def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Prob
             )
     for word, names in (("secret", spec.secret), ("redact", spec.redact), ("opaque", spec.opaque)):
         for index, name in enumerate(names):
-            if any(slot.argument == name for slot in slots):
+            if any(slot.argument == name for slot in slots if slot.whole):
                 yield Problem((word, index), f"{name} is {word} and also names a resource, which evidence shows")
+    yield from _of_statements(spec, references)
     rooted = any(slot.rooted for slot in slots)
-    if spec.base is not None:
-        if not rooted:
+    kinds = set(spec.kinds.values())
+    if spec.base is not None and "sql" not in kinds:
+        if not rooted and "shell" not in kinds:
             yield Problem(("base",), "a base is given, but no access starts with a path, as file://{path} does")
         try:
             canonical_path(spec.base)
@@ -187,6 +218,28 @@ def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Prob
             yield Problem(("base",), f"the base is refused: {error}")
     if spec.symlinks is not None and not rooted:
         yield Problem(("symlinks",), "symlinks are followed, but no access starts with a path, as file://{path} does")
+
+
+def _of_statements(spec: EntrySpec, references: set[str]) -> Iterator[Problem]:
+    """Words that only SQL, shell commands or actions by argument have, where there is none of these."""
+    kinds = set(spec.kinds.values())
+    for word, value in (
+        ("dialect", spec.dialect), ("schema", spec.default_schema), ("case", spec.case), ("functions", spec.functions),
+    ):  # fmt: skip
+        if value is not None and "sql" not in kinds:
+            yield Problem((word,), f"{word} is given, but no argument is of kind sql")
+    if spec.programs is not None and "shell" not in kinds:
+        yield Problem(("programs",), "programs are given, but no argument is of kind shell")
+    if spec.programs == []:
+        yield Problem(("programs",), "programs is empty; expected names of programs, or no programs at all")
+    for argument, words in spec.actions.items():
+        if argument not in references or not any(line.startswith(f"{{{argument}}} ") for line in spec.accesses or ()):
+            yield Problem(
+                ("actions", argument), f"actions are given for {argument}, but no access starts with {{{argument}}}"
+            )
+        for value, action in words.items():
+            if not ACTION.match(action):
+                yield Problem(("actions", argument, value), f"{shown(action)} is not an action word, such as read")
 
 
 def _problems(error: ValidationError, written: Any) -> Iterator[Problem]:
@@ -203,12 +256,11 @@ def _problems(error: ValidationError, written: Any) -> Iterator[Problem]:
 
 
 def _unknown_word(word: str) -> str:
-    known = sorted(EntrySpec.model_fields)
+    known = sorted(field.alias or name for name, field in EntrySpec.model_fields.items())
     near = difflib.get_close_matches(word, known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"the word {word} is unknown; {hint}An entry has {', '.join(known)}"
 
 
 def _unknown_kind(argument: str, got: Any) -> str:
-    later = "is not available yet" if got in LATER_KINDS else "is unknown"
-    return f"the kind {got!r} of {argument} {later}; the kinds are {', '.join(KINDS)}"
+    return f"the kind {got!r} of {argument} is unknown; the kinds are {', '.join(KINDS)}"

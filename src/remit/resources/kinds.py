@@ -11,12 +11,11 @@ from typing import Any, Final
 from remit.errors import NotCanonical
 from remit.resources.emails import canonical_email
 from remit.resources.paths import PLAIN_PATH, canonical_path, canonical_tail, followed, joined
-from remit.resources.text import kind_of
+from remit.resources.text import kind_of, shown
 from remit.resources.uris import MAX_SEGMENT, WEB_SCHEMES, encode_address, encode_path, encode_segment
 from remit.resources.urls import parse_url
 
-KINDS: Final = ("path", "url", "email")
-LATER_KINDS: Final = ("sql", "shell")
+KINDS: Final = ("path", "url", "email", "sql", "shell")
 MAX_INTEGER_BITS: Final = 256
 
 Convert = Callable[[Any], tuple[str, ...]]
@@ -51,6 +50,18 @@ def email(value: Any) -> tuple[str, ...]:
 def url(value: Any) -> tuple[str, ...]:
     """One web URL, whole and with its query. Raises NotCanonical."""
     return (str(parse_url(_text(value), schemes=WEB_SCHEMES)),)
+
+
+def url_below(prefix: str) -> Convert:
+    """A path, with a query or without, below a host that the catalogue names. Raises NotCanonical."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        text = _text(value)
+        if not text.startswith("/"):
+            raise NotCanonical(f"{shown(text)} is not a path below {prefix}; expected one that starts with /")
+        return (str(parse_url(prefix + text, schemes=WEB_SCHEMES)),)
+
+    return convert
 
 
 def tail(value: Any) -> tuple[str, ...]:

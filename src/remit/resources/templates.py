@@ -4,74 +4,33 @@
 of segments (with `/`, `..`, an escape, or nothing in it) is refused. `{x?}` may be absent, at the end of the URI
 or as the whole of it. `{x*}` is a list, with one access for each item; `{x*?}` is both. `{x*.path}` reads a field
 of each item. What a value means beyond that is its kind: `path`, `url` or `email` (`remit.resources.kinds`).
+
+`{query}` alone is a text of kind `sql` or `shell`, from which actions and resources come
+(`remit.resources.statements`). `{method} {url}` takes the action from an argument, by the entry's map `actions`.
+`https://api.acme.com{path}`, of kind `url`, is a URL below a fixed host.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from remit.errors import NotCanonical
 from remit.resources import kinds
 from remit.resources.access import ACTION, Access
+from remit.resources.slots import MAX_ACCESSES, SLOT, Slot, slot_of
+from remit.resources.statements import STATEMENT_KINDS, SqlWords, Statements, shell_statements, sql_statements, text_of
 from remit.resources.text import kind_of, shown
 from remit.resources.uris import SCHEME, WEB_SCHEMES, recode_segment
-from remit.resources.urls import require_url_segment, split_authority
+from remit.resources.urls import parse_url, require_url_segment, split_authority
 
-MAX_ACCESSES: Final = 1000
 MAX_SLOTS: Final = 8
 
-_NAME: Final = r"[A-Za-z_$][A-Za-z0-9_$-]*"
-_SLOT: Final = re.compile(rf"\{{({_NAME})(\*\?|\*|\?)?((?:\.{_NAME})*)\}}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~@:-]*\Z")
-_ABSENT: Final = object()
 
 Resolver = Callable[[Mapping[str, Any]], tuple[Access, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One `{…}`: where its value is found, and what it becomes."""
-
-    argument: str
-    fields: tuple[str, ...]
-    several: bool
-    optional: bool
-    before: str = ""
-    after: str = ""
-    convert: kinds.Convert = kinds.segment
-    rooted: bool = False
-    """Whether it is an absolute path, so that a base and links concern it."""
-
-    @property
-    def reference(self) -> str:
-        """How a catalogue's `kinds` names it: `path`, or `files.path` for a field."""
-        return ".".join((self.argument, *self.fields))
-
-    def texts(self, arguments: Mapping[str, Any]) -> list[str] | None:
-        """The URI texts of this slot, or None when it is optional and absent. Raises NotCanonical."""
-        value = arguments.get(self.argument, _ABSENT)
-        if value is _ABSENT or (value is None and self.optional):
-            if self.optional:
-                return None
-            raise NotCanonical(f"the argument {self.argument} is missing, and it names the resource")
-        try:
-            values = self._values(value)
-            return [self.before + text + self.after for each in values for text in self.convert(each)]
-        except NotCanonical as error:
-            raise NotCanonical(f"the argument {self.reference} is refused: {error}", code=error.code) from None
-
-    def _values(self, value: Any) -> list[Any] | tuple[Any, ...]:
-        values: list[Any] | tuple[Any, ...] = (value,)
-        if self.several and not isinstance(value, str | int):
-            if not isinstance(value, list | tuple):
-                raise NotCanonical(f"got {kind_of(value)}, expected a list")
-            values = value
-        if len(values) > MAX_ACCESSES:
-            raise NotCanonical(f"a list of {len(values)} items names too many resources", code="too_large")
-        return [_field(each, self.fields) for each in values] if self.fields else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +38,7 @@ class Template:
     """One line of `accesses`, compiled. `covered` are the arguments whose whole value stands in the URI."""
 
     text: str
-    action: str
+    actions: tuple[str, ...]
     slots: tuple[Slot, ...]
     resolve: Resolver
 
@@ -89,7 +48,7 @@ class Template:
 
     @property
     def covered(self) -> frozenset[str]:
-        return frozenset(slot.argument for slot in self.slots if not slot.fields)
+        return frozenset(slot.argument for slot in self.slots if slot.whole and not slot.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,32 +57,108 @@ class Reading:
 
     kinds: Mapping[str, str]
     base: str | None = None
+    """The directory that paths start from or, where a kind is `sql`, the URI of the database."""
     follow: bool = False
+    actions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """For an argument that says what is done: the action word for each of its values."""
+    sql: SqlWords = field(default_factory=SqlWords)
+    programs: Collection[str] | Literal["any"] = ()
+
+    @property
+    def directory(self) -> str | None:
+        """The base of paths."""
+        return None if "sql" in self.kinds.values() else self.base
 
 
 def parse_template(text: str, reading: Reading) -> Template:
     """Compile `action uri-template`. Raises NotCanonical with what is wrong and what was expected."""
+    alone = SLOT.fullmatch(text)
+    if alone is not None:
+        return _statement(text, replace(slot_of(alone), whole=False), reading)
     action, _, uri = text.partition(" ")
-    if not ACTION.match(action) or not uri or uri != uri.strip() or " " in uri:
+    said = SLOT.fullmatch(action)
+    if not (said or ACTION.match(action)) or not uri or uri != uri.strip() or " " in uri:
         raise NotCanonical("expected an action word and a URI template, such as read crm://tickets/{id}")
+    slots, resolve = _located(action if said is None else "use", uri, reading)
+    if said is None:
+        return Template(text, (action,), slots, resolve)
+    return _by_argument(text, slot_of(said), Template(text, (), slots, resolve), reading)
+
+
+def _located(action: str, uri: str, reading: Reading) -> tuple[tuple[Slot, ...], Resolver]:
+    """The placeholders and the resolver of one URI template."""
     steps = _whole(uri, reading) or _steps(uri, reading)
     slots = tuple(step for step in steps if isinstance(step, Slot))
     if len(slots) > MAX_SLOTS:
         raise NotCanonical(f"it has {len(slots)} placeholders; expected at most {MAX_SLOTS}")
     if sum(slot.several for slot in slots) > 1:
         raise NotCanonical("two placeholders are lists; expected at most one {…*} in an access")
-    return Template(text, action, slots, _resolver(action, steps))
+    return slots, _resolver(action, steps)
+
+
+def _statement(text: str, slot: Slot, reading: Reading) -> Template:
+    """`{query}`: every access comes out of the text of an argument."""
+    kind = reading.kinds.get(slot.reference)
+    if kind not in STATEMENT_KINDS:
+        raise NotCanonical(
+            f"{{{slot.reference}}} is the whole access; expected kinds: {{{slot.reference}: sql}} or shell, or an "
+            "action word before it"
+        )
+    places: tuple[Slot, ...] = ()
+    if kind == "shell":
+        found = shell_statements(reading.programs, reading.directory)
+    else:
+        base: Resolver | None = None
+        if reading.base is not None:
+            places, base = _located("use", reading.base, replace(reading, kinds={}))
+        found = sql_statements(reading.sql, base)
+
+    def resolve(arguments: Mapping[str, Any]) -> tuple[Access, ...]:
+        value = slot.value(arguments)
+        return () if value is None else _read_all(found, slot, value, arguments)
+
+    return Template(text, found.actions, (slot, *places), resolve)
+
+
+def _read_all(found: Statements, slot: Slot, values: Sequence[Any], arguments: Mapping[str, Any]) -> tuple[Access, ...]:
+    try:
+        return tuple(access for each in values for access in found.read(arguments, text_of(each)))
+    except NotCanonical as error:
+        raise NotCanonical(f"the argument {slot.reference} is refused: {error}", code=error.code) from None
+
+
+def _by_argument(text: str, slot: Slot, located: Template, reading: Reading) -> Template:
+    """`{method} {url}`: an argument says what is done, in words that the entry translates."""
+    words = reading.actions.get(slot.reference)
+    if slot.several or slot.optional or slot.fields or not words:
+        raise NotCanonical(
+            f"{{{slot.reference}}} says what is done; expected it required, and actions: {{{slot.argument}: "
+            "{GET: read, POST: send}} in the entry"
+        )
+
+    def resolve(arguments: Mapping[str, Any]) -> tuple[Access, ...]:
+        value = arguments.get(slot.argument)
+        action = words.get(value) if isinstance(value, str) else None
+        if action is None:
+            got = shown(value) if isinstance(value, str) else kind_of(value)
+            raise NotCanonical(f"the argument {slot.argument} is {got}, expected one of {', '.join(words)}")
+        return tuple(Access(action, access.uri) for access in located.resolve(arguments))
+
+    return Template(text, tuple(dict.fromkeys(words.values())), (slot, *located.slots), resolve)
 
 
 def _whole(uri: str, reading: Reading) -> list[str | Slot] | None:
     """The steps of a URI that is one placeholder, such as `{url}` or `mailto:{to*}`; None for any other."""
+    below = _below_host(uri, reading)
+    if below is not None:
+        return [below]
     scheme, mail, rest = ("mailto:", True, uri[7:]) if uri.startswith("mailto:") else ("", False, uri)
-    found = _SLOT.fullmatch(rest)
+    found = SLOT.fullmatch(rest)
     if found is None:
         if mail and "{" in rest:
             raise NotCanonical("mailto: is followed by more than one placeholder; expected mailto:{to} alone")
         return None
-    slot = _slot(found)
+    slot = slot_of(found)
     kind = reading.kinds.get(slot.reference)
     wanted = "email" if mail else "url"
     if kind != wanted:
@@ -132,6 +167,19 @@ def _whole(uri: str, reading: Reading) -> list[str | Slot] | None:
             "or a scheme before it"
         )
     return [replace(slot, before=scheme, convert=kinds.email if mail else kinds.url)]
+
+
+def _below_host(uri: str, reading: Reading) -> Slot | None:
+    """The placeholder of `https://api.acme.com{path}`, of kind url; None for any other URI."""
+    prefix, brace, rest = uri.partition("{")
+    found = SLOT.fullmatch(brace + rest)
+    if found is None or not prefix.startswith(("https://", "http://")):
+        return None
+    slot = slot_of(found)
+    if reading.kinds.get(slot.reference) != "url" or prefix.endswith("/"):
+        return None
+    parse_url(prefix, schemes=WEB_SCHEMES)
+    return replace(slot, convert=kinds.url_below(prefix))
 
 
 def _steps(uri: str, reading: Reading) -> list[str | Slot]:
@@ -159,7 +207,7 @@ def _steps(uri: str, reading: Reading) -> list[str | Slot]:
 
 
 def _split(rest: str) -> list[str]:
-    if "?" in _SLOT.sub("", rest) or "#" in rest:
+    if "?" in SLOT.sub("", rest) or "#" in rest:
         raise NotCanonical("an access names a resource and has no query or fragment; expected it without ? and #")
     segments = rest.split("/")
     if "" in segments:
@@ -168,7 +216,7 @@ def _split(rest: str) -> list[str]:
 
 
 def _segment(written: str, scheme: str, *, first: bool, last: bool, reading: Reading) -> str | Slot:
-    found = list(_SLOT.finditer(written))
+    found = list(SLOT.finditer(written))
     if not found:
         return _literal(written, scheme, host=first)
     if len(found) > 1:
@@ -181,8 +229,12 @@ def _segment(written: str, scheme: str, *, first: bool, last: bool, reading: Rea
         raise NotCanonical(f"{shown(written)} has text beside its placeholder outside A-Z a-z 0-9 . _ ~ @ : -")
     if first and scheme in WEB_SCHEMES:
         raise NotCanonical("the host of a web URL is a placeholder; expected kind url for all of it, or a fixed host")
-    slot = _slot(found[0])
+    slot = slot_of(found[0])
     kind = reading.kinds.get(slot.reference)
+    if kind in STATEMENT_KINDS:
+        raise NotCanonical(
+            f"{{{slot.reference}}} is {kind} text and says itself what is done; expected {{{slot.reference}}} alone"
+        )
     if kind == "url":
         raise NotCanonical(f"{{{slot.reference}}} is a URL and has to be the whole of it; expected read {{url}}")
     if kind == "path":
@@ -199,7 +251,7 @@ def _path(slot: Slot, reading: Reading, *, alone: bool, first: bool, last: bool)
     if first:
         if slot.optional and not last:
             raise NotCanonical(f"{{{slot.reference}?}} is optional, and more follows; expected it to be required")
-        return kinds.path(base=reading.base, follow=reading.follow, more=not last)
+        return kinds.path(base=reading.directory, follow=reading.follow, more=not last)
     if not last or not slot.several:
         raise NotCanonical(
             f"{{{slot.reference}}} is a path after other segments, so it has several; expected "
@@ -219,22 +271,6 @@ def _literal(written: str, scheme: str, *, host: bool) -> str:
         split_authority(written, scheme)
         return written
     return require_url_segment(written)
-
-
-def _slot(found: re.Match[str]) -> Slot:
-    marks = found[2] or ""
-    fields = tuple(found[3].split(".")[1:])
-    return Slot(found[1], fields, several="*" in marks, optional="?" in marks)
-
-
-def _field(value: Any, fields: tuple[str, ...]) -> Any:
-    for name in fields:
-        if not isinstance(value, Mapping):
-            raise NotCanonical(f"got {kind_of(value)}, expected an object with {name}")
-        if name not in value:
-            raise NotCanonical(f"an item has no {name}, and it names the resource")
-        value = value[name]
-    return value
 
 
 def _resolver(action: str, steps: list[str | Slot]) -> Resolver:

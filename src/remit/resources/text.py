@@ -94,6 +94,11 @@ def require_number(value: Any) -> int | float | Decimal:
     return value
 
 
+def word_set(table: str) -> frozenset[str]:
+    """The words of a table that is written as text."""
+    return frozenset(table.split())
+
+
 def shown(text: str) -> str:
     """`text` quoted for a sentence: escapes for whatever is not visible ASCII, at most 80 characters."""
     return ascii(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

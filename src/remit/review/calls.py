@@ -54,6 +54,8 @@ class CallLine:
     approval_id: str | None
     parent: str | None
     replayed: int
+    through: tuple[str, ...] = ()
+    """Through which agents the authority went by token exchange, the first to the last; empty without one."""
 
     @property
     def ran(self) -> bool:
@@ -84,6 +86,7 @@ class CallLine:
             "approval": self.approval_id,
             "parent": self.parent,
             "replayed": self.replayed,
+            "through": list(self.through),
         }
 
 
@@ -203,6 +206,7 @@ def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | No
         approval_id=begun.data.get("approval"),
         parent=begun.data.get("parent"),
         replayed=replayed,
+        through=tuple(begun.data.get("delegation", {}).get("actors", ())),
     )
 
 

@@ -131,6 +131,7 @@ def _grant(deployment: Deployment, grant_id: str | None) -> tuple[GrantTerms | N
         "template": terms.template,
         "task": terms.task,
         "issuer": row["issuer"],
+        "parent": row["parent"],
         "expires": row["expires"],
         "bindings": dict(terms.bindings),
         "digest": row["digest"],

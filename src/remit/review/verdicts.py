@@ -138,6 +138,8 @@ def refuse_part_in_it(txn: Txn, session: Mapping[str, Any], who: Identity) -> No
     while grant_id is not None:
         grant = txn.get("grants", grant_id)
         assert grant is not None, "a session's grant is in the ledger"
+        if who.subject in json.loads(grant["amenders"] or "[]"):
+            raise IdentityError(f"{who.subject} amended grant {grant_id}; somebody else has to review this session")
         if who.subject in (grant["issuer"], grant["principal"]):
             raise IdentityError(f"{who.subject} issued grant {grant_id}; somebody else has to review this session")
         grant_id = grant["parent"]

@@ -26,6 +26,11 @@ class Deed:
     grant_id: str | None
     call: CallLine
 
+    @property
+    def acting(self) -> str:
+        """The agent; where a token was exchanged on the way, every agent from the first to the one that acted."""
+        return " → ".join(self.call.through) or self.agent
+
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
         return {

@@ -115,7 +115,11 @@ class WriterRow(Base, table=True):
 
 
 class GrantRow(Base, table=True):
-    """A grant as it stands: its newest version and whether it is active or revoked."""
+    """A grant as it stands: its newest version and whether it is active or revoked.
+
+    `issuer` issued the first version; `amenders`, a JSON list, later ones. `labels` of a root grant: a JSON list of
+    what the sessions below it have touched.
+    """
 
     __tablename__ = "grants"
     __table_args__ = (ONE_TREE,)
@@ -140,6 +144,24 @@ class GrantRow(Base, table=True):
     root: str
     record_id: str
     revoked_record: str | None = None
+    labels: str | None = None
+    amenders: str | None = None
+
+
+class RequestRow(Base, table=True):
+    """An agent's request for other terms: requested, granted or refused. `content` tells a repetition."""
+
+    __tablename__ = "requests"
+
+    id: str = Field(primary_key=True)
+    grant_id: str = Field(index=True)
+    session_id: str
+    version: int
+    content: str
+    state: str
+    time: str
+    requested_record: str
+    answered_record: str | None = None
 
 
 class BindingRow(Base, table=True):
@@ -176,6 +198,7 @@ class SessionRow(Base, table=True):
     detached: bool | None = None
     idle_seconds: int | None = None
     last_call: str | None = None
+    identity: str | None = None
 
 
 class CallRow(Base, table=True):
@@ -251,17 +274,31 @@ class PersonRow(Base, table=True):
 
 
 class ToolRow(Base, table=True):
-    """The definition of a tool that is pinned; key `server.tool`."""
+    """The definition of a tool that is pinned; key `server.tool`.
+
+    `state` is accepted; changed (`seen` is another one than the accepted `digest`); or new (none was accepted yet).
+    """
 
     __tablename__ = "tools"
     __table_args__ = (ONE_TREE,)
 
     key: str = Field(primary_key=True)
-    digest: str
+    digest: str | None = None
+    seen: str | None = None
     schema_digest: str | None = None
     text_digest: str | None = None
     state: str
     record_id: str
+
+
+class TokenRow(Base, table=True):
+    """A token that may be used once, and was: id is the keyed digest of its issuer and `jti`."""
+
+    __tablename__ = "tokens"
+
+    id: str = Field(primary_key=True)
+    used_by: str
+    expires: str
 
 
 class TouchRow(Base, table=True):

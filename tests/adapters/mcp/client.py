@@ -86,6 +86,7 @@ async def through_proxy(
     *,
     command: list[str] | None = None,
     name: str = "odd",
+    accept_tools: bool = False,
 ) -> AsyncIterator[Wire]:
     """A raw connection through a proxy in this process to `odd_server.py` (or `command`) in another."""
     log = folder / "arrived.jsonl"
@@ -110,6 +111,7 @@ async def through_proxy(
                 name=name,
                 stdin=stdin,
                 stdout=stdout,
+                accept_tools=accept_tools,
             )
         )
         wire = Wire(reader, asyncio.StreamWriter(out, protocol, None, loop), log)

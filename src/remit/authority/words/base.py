@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from remit.authority.literals import Slot, kind_of
+from remit.authority.sources import Found
 
 JSON_KINDS: Final = frozenset({"string", "integer", "number", "boolean", "array", "object", "null"})
 NUMBERS: Final = frozenset({"integer", "number"})
@@ -37,10 +38,15 @@ Check = Callable[[Any], Fault | None]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a word needs from its surroundings to compile: the principal's addresses, and a sibling `type: number`."""
+    """What a word needs from its surroundings to compile: the principal's addresses, a sibling `type: number`, and what
+    `from` may point at: the grant's own task, bindings and parameters, and what earlier results said (`sources`)."""
 
     addresses: tuple[str, ...] = ()
     number: bool = False
+    task: str = ""
+    bindings: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Found] = field(default_factory=dict)
 
 
 class Word(Protocol):
@@ -88,8 +94,16 @@ class Part(Protocol):
 class Reader(Protocol):
     """What the words use to read their bounds; see `remit.authority.constraints.Reader`."""
 
-    def constraint(self, node: Any, *path: str | int) -> Part:
-        """Read a constraint inside a word."""
+    several: bool
+    """Whether `from` stands for any of its source's values, because each item of a list is judged alone."""
+    sourced: bool
+    """Whether this is inside the bounds of a source, where no further `from` may stand."""
+
+    def constraint(self, node: Any, *path: str | int, several: bool = False) -> Part:
+        """Read a constraint inside a word; `several` where it is about each item of a list."""
+
+    def inside_source(self) -> Reader:
+        """The same reader, for the bounds of a source."""
 
     def literal(self, node: Any, *path: str | int) -> Any:
         """Read one literal: the value of a filled slot, an open slot, or the checked value itself."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from remit.authority.literals import among, equal_to, listing, show, to_json
 from remit.authority.refusal import Refusal
 from remit.authority.words.base import LIST, Check, Fault, Parse, Part, Reader, Scope, Word
+from remit.authority.words.origin import SubsetOfSource, is_source, read_source
 from remit.authority.words.values import expand
 
 
@@ -133,6 +134,8 @@ class Keys:
 
 
 def _subset(node: Any, reader: Reader) -> Word:
+    if is_source(node):
+        return SubsetOfSource(read_source(node["from"], reader))
     return Subset(reader.literals(node))
 
 
@@ -143,7 +146,7 @@ def _contains(node: Any, reader: Reader) -> Word:
 def _each(node: Any, reader: Reader) -> Word:
     if isinstance(node, Mapping) and "optional" in node:
         raise Refusal("an item of a list is never left out; take `optional` away", "optional")
-    return Each(reader.constraint(node))
+    return Each(reader.constraint(node, several=True))
 
 
 def _keys(node: Any, reader: Reader) -> Word:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from remit.authority.literals import SELF, Slot, among, equal_to, is_nfc, kind_of, listing, show, to_json
 from remit.authority.refusal import Refusal
 from remit.authority.words.base import JSON_KINDS, NORMAL_TEXT, TEXT, Check, Fault, Parse, Reader, Scope, Word, kinds_of
+from remit.authority.words.origin import OneOfSource, is_source, read_source
 
 
 def expand(literals: tuple[Any, ...], scope: Scope) -> tuple[Any, ...]:
@@ -150,6 +151,8 @@ def _exactly(node: Any, reader: Reader) -> Word:
 
 
 def _one_of(node: Any, reader: Reader) -> Word:
+    if is_source(node):
+        return OneOfSource(read_source(node["from"], reader))
     return OneOf(reader.literals(node))
 
 

@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("root", sa.String(), nullable=False),
         sa.Column("record_id", sa.String(), nullable=False),
         sa.Column("revoked_record", sa.String(), nullable=True),
+        sa.Column("amenders", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("issue_key"),
         sqlite_with_rowid=False,
@@ -160,6 +161,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("session", "writer", "sseq", name="record_sequence"),
     )
     op.create_table(
+        "requests",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("grant_id", sa.String(), nullable=False),
+        sa.Column("session_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("content", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("time", sa.String(), nullable=False),
+        sa.Column("requested_record", sa.String(), nullable=False),
+        sa.Column("answered_record", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_requests_grant_id"), "requests", ["grant_id"], unique=False)
+    op.create_table(
         "sessions",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("grant_id", sa.String(), nullable=True),
@@ -177,6 +192,7 @@ def upgrade() -> None:
         sa.Column("detached", sa.Boolean(), nullable=True),
         sa.Column("idle_seconds", sa.Integer(), nullable=True),
         sa.Column("last_call", sa.String(), nullable=True),
+        sa.Column("identity", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("session_key"),
         sqlite_with_rowid=False,
@@ -190,9 +206,17 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "tokens",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("used_by", sa.String(), nullable=False),
+        sa.Column("expires", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "tools",
         sa.Column("key", sa.String(), nullable=False),
-        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=True),
+        sa.Column("seen", sa.String(), nullable=True),
         sa.Column("schema_digest", sa.String(), nullable=True),
         sa.Column("text_digest", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
