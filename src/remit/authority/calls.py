@@ -22,8 +22,8 @@ class CallView:
     `arguments` is what the model sent, `effective` the same with the pinned defaults filled in, `defaulted` the names
     whose value equals the default. `injected` are scalars that the framework adds. `covered` are arguments whose whole
     value a URI covers; `unresolved` says why the catalogue could not read the call; `catalogued` whether it knows
-    what the tool touches. `secret` arguments are never shown in a sentence. `sources` is what earlier results hold for each
-    `from` of the grant, gathered before the call is judged; None where the grant has none.
+    what the tool touches. `secret` arguments are never shown in a sentence. `sources` is what earlier results hold
+    for each `from` of the grant, gathered before the call is judged; None where the grant has none.
     """
 
     tool: str
