@@ -115,7 +115,7 @@ class Picker:
         own = False
         try:
             for call in fitting:
-                counted, mine = self._of(call, earlier, budget)
+                counted, mine = self._of(call, earlier, distinct, budget)
                 own = own or mine
                 for key, value in counted.items():
                     distinct.add(key)
@@ -136,14 +136,19 @@ class Picker:
             return False
         return _holds(self.arguments, call.arguments)
 
-    def _of(self, call: EarlierCall, earlier: Sequence[EarlierCall], budget: _Budget) -> tuple[dict[Any, Any], bool]:
-        """(values of one result by key, whether any was left out as the caller's own)."""
+    def _of(
+        self, call: EarlierCall, earlier: Sequence[EarlierCall], known: set[Any], budget: _Budget
+    ) -> tuple[dict[Any, Any], bool]:
+        """(values of one result by key, without those known from others; whether any was left out as the caller's)."""
         result = call.result()
         if result is None:
             return {}, False
         found: dict[Any, list[tuple[Any, Any]]] = {}
         for value, beside in self._values(result[0], budget):
-            places = found.setdefault(same_key(value), [])
+            key = same_key(value)
+            if key in known:
+                continue
+            places = found.setdefault(key, [])
             if len(places) < MAX_PLACES:
                 places.append((value, beside))
             budget.value(len(found))
