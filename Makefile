@@ -8,7 +8,7 @@ demo: $(VENV)/.ready
 	$(RUN)/remit demo --folder demo
 
 test: $(VENV)/.ready
-	$(RUN)/python -m pytest -q
+	$(RUN)/python -m pytest -q -n auto
 
 lint: $(VENV)/.ready
 	$(RUN)/ruff check .

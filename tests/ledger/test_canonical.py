@@ -73,7 +73,7 @@ def test_nothing_is_normalised() -> None:
         {None: 1},
         b"x",
         {1, 2},
-        object(),
+        pytest.param(object(), id="object"),
         [math.nan],
         {"a": {"b": math.inf}},
     ],
