@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from remit.errors import VerificationError
 from remit.ledger.merkle import leaf_hash
-from remit.ledger.notes import Signer, Verifier, open_checkpoint, open_note
+from remit.ledger.notes import Cosigner, Signer, Verifier, WitnessKey, cosignatures, open_checkpoint, open_note
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SIGNER = Signer("acme.com/remit-prod", KEY)
@@ -125,3 +125,53 @@ def test_a_name_that_could_be_read_in_two_ways_is_refused(name: str) -> None:
     """Names hold no space, plus or control character."""
     with pytest.raises(VerificationError):
         Signer(name, KEY)
+
+
+WITNESS = Cosigner("witness.example.com/w1", Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
+MOMENT = 1_763_970_000
+COSIGNED = NOTE + WITNESS.line(open_note(NOTE, SIGNER.verifier), MOMENT)
+
+
+def test_a_cosignature_says_who_saw_a_head_and_when() -> None:
+    """The layout is that of tlog-cosignature: key id, eight bytes of time, signature over header, time and body."""
+    assert cosignatures(COSIGNED, [WITNESS.key]) == {WITNESS.key: MOMENT}
+    raw = base64.b64decode(COSIGNED.decode().split("\n")[-2].rpartition(" ")[2])
+    assert (raw[:4], int.from_bytes(raw[4:12], "big"), len(raw)) == (WITNESS.key.key_id, MOMENT, 4 + 8 + 64)
+    signed = f"cosignature/v1\ntime {MOMENT}\n".encode() + open_note(NOTE, SIGNER.verifier)
+    Ed25519PublicKey.from_public_bytes(WITNESS.key.public_key).verify(raw[12:], signed)
+    assert WitnessKey.parse(WITNESS.key.vkey) == WITNESS.key
+
+
+def test_one_key_is_not_both_a_log_s_and_a_witness_s() -> None:
+    """The algorithm is part of the key id, so a witness's key opens no note, and a log's cosigns none."""
+    with pytest.raises(VerificationError, match="algorithm 4"):
+        WitnessKey.parse(SIGNER.verifier.vkey)
+    with pytest.raises(VerificationError, match="algorithm 1"):
+        Verifier.parse(WITNESS.key.vkey)
+    assert cosignatures(NOTE, [WITNESS.key]) == {}
+
+
+@pytest.mark.requirement("R6")
+def test_every_flipped_bit_of_a_cosigned_checkpoint_is_refused_or_leaves_it_without_its_witness() -> None:
+    """A flipped bit in the witness's name or key id makes it a stranger's line, which counts for nothing."""
+    for bit in range(len(COSIGNED) * 8):
+        changed = bytearray(COSIGNED)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            open_checkpoint(bytes(changed), SIGNER.verifier)
+            found = cosignatures(bytes(changed), [WITNESS.key])
+        except VerificationError:
+            continue
+        assert found == {}
+
+
+def test_a_cosignature_of_another_time_or_another_head_is_refused() -> None:
+    """The time is signed, and so is the head."""
+    raw = base64.b64decode(COSIGNED.decode().split("\n")[-2].rpartition(" ")[2])
+    for changed in (raw[:4] + (MOMENT + 1).to_bytes(8, "big") + raw[12:], raw[:4] + bytes(8) + raw[12:], raw[:40]):
+        line = f"— {WITNESS.key.name} {base64.b64encode(changed).decode()}\n".encode()
+        with pytest.raises(VerificationError):
+            cosignatures(NOTE + line, [WITNESS.key])
+    other = SIGNER.checkpoint(2, ROOT) + COSIGNED.removeprefix(NOTE)
+    with pytest.raises(VerificationError):
+        cosignatures(other, [WITNESS.key])
