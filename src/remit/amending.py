@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 from sqlmodel import col
 
-from remit import carrying, issuing
+from remit import carrying, issuing, spending
 from remit.authority.breadth import check_breadth
 from remit.authority.compile import compile_grant
 from remit.authority.durations import parse_span, say_moment, show_moment
@@ -98,9 +98,11 @@ def amend(
         if len(chain) > 1:
             require_narrower(terms, chain[:-1], catalogue=deployment.catalogue)
         deployment.remember(compiled)
+        carried = carrying.carry(deployment, txn, row, compile_grant(before), compiled)
         more = {**answer, "widened": bool(wider)}
-        record_id = _record(deployment, txn, row, terms, who, source_digest=source_digest, reason=reason, more=more)
-        carrying.carry(deployment, txn, row, compile_grant(before), compiled)
+        record_id = _record(
+            deployment, txn, row, terms, who, source_digest=source_digest, reason=reason, more=more, carried=carried
+        )
         _move_ends(txn, row)
         if request is not None:
             txn.put("requests", request.id, state="granted", answered_record=record_id)
@@ -295,11 +297,18 @@ def _record(
     source_digest: str,
     reason: str | None,
     more: Mapping[str, Any],
+    carried: Mapping[str, str],
 ) -> str:
-    """Append `grant.amended`: from here on the next version is what counts. Returns the record's id."""
+    """Append `grant.amended`: from here on the next version is what counts. Returns the record's id.
+
+    `carried` are counters that hold something else from here on; what tells of arguments is left to the payload.
+    """
     data, columns = issuing.sign(deployment, txn, source_digest, terms, who)
     said = {"supersedes": row["record_id"], "digest_before": row["digest"], **more}
+    told, hidden = spending.split(carried.items())
+    said |= {"carried": told} if told else {}
     private = {**issuing.private_of(terms), **({"reason": reason} if reason else {})}
+    private |= {"carried": hidden} if hidden else {}
     appended = txn.append(deployment.ledger.draft("grant.amended", data={**data, **said}, private=private))
     amenders = {*json.loads(row["amenders"] or "[]"), who.subject}
     txn.put("grants", terms.id, record_id=appended.id, amenders=json.dumps(sorted(amenders)), **columns)

@@ -43,6 +43,7 @@ class Presented:
             "expires": self.expires,
             "digest": self.digest,
             "actors": [agent.as_record() for agent in self.agents],
+            **({"once": self.once} if self.once is not None else {}),
         }
 
 

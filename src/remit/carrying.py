@@ -61,12 +61,15 @@ def tree(txn: Txn, row: Mapping[str, Any]) -> list[str]:
 
 def carry(
     deployment: Deployment, txn: Txn, row: Mapping[str, Any], before: CompiledGrant, after: CompiledGrant
-) -> None:
-    """Give every limit of the next version what was spent of it. Raises `GrantError` where nobody can tell it."""
+) -> dict[str, str]:
+    """Give every limit of the next version what was spent of it. Raises `GrantError` where nobody can tell it.
+
+    Returns what the counters that were written hold now, for the record of the amendment.
+    """
     old, new = _limits(before), _limits(after)
     fresh = [limit for name, limit in new.items() if name not in old or old[name].means() != limit.means()]
     if not fresh:
-        return
+        return {}
     calls = _calls(txn, tree(txn, row))
     still = [call["id"] for call in calls if call["state"] in OPEN]
     moved = [limit for limit in fresh if limit.counter.id in old]
@@ -80,6 +83,9 @@ def carry(
         for call in calls:
             if _counts(limit, call, after):
                 take(txn, _taken(deployment, txn, limit.counter, call))
+    written = [name for limit in fresh for name in _parts(txn, limit.counter.id)]
+    rows = {name: txn.get("counters", name) for name in written}
+    return {name: stored["value"] for name, stored in rows.items() if stored is not None}
 
 
 def _limits(grant: CompiledGrant) -> dict[str, _Limit]:
@@ -101,11 +107,15 @@ def _calls(txn: Txn, grants: Iterable[str]) -> list[Mapping[str, Any]]:
     return sorted(ran, key=lambda row: (row["time"], row["id"]))
 
 
-def _forget(txn: Txn, limit: str) -> None:
-    """Empty a counter, with the moments of a rate and the resources of a limit on different ones."""
+def _parts(txn: Txn, limit: str) -> list[str]:
+    """A counter's own row, and those of the moments of a rate or the resources of a limit on different ones."""
     parts = select(col(CounterRow.id)).where(col(CounterRow.id).startswith(f"{limit}#", autoescape=True))
-    names = [limit, *(name for (name,) in txn.rows(parts))]
-    for name in names:
+    return [limit, *(name for (name,) in txn.rows(parts))]
+
+
+def _forget(txn: Txn, limit: str) -> None:
+    """Empty a counter, whole."""
+    for name in _parts(txn, limit):
         if txn.get("counters", name) is not None:
             txn.put("counters", name, value="[]" if name.endswith("#times") else "0")
 

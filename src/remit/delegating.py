@@ -134,7 +134,7 @@ class _Delegation:
         content_key = deployment.ledger.keyed(
             "grant", parent.id, canonical({name: value for name, value in result.items() if name != "source"})
         )
-        if self.key is not None and (known := issuing.live(txn, self.key, content_key)) is not None:
+        if self.key is not None and (known := issuing.live(deployment, txn, self.key, content_key)) is not None:
             return known
         about = {"grant": self.grant_id, "parent": parent.id, "content": content_key, "task_of": result["agent"]}
         who, where = self.who(txn, about)

@@ -19,7 +19,6 @@ from remit.authority.guardrails import OwnFiles
 from remit.authority.terms import GrantTerms
 from remit.errors import GrantError, IdentityError, UsageError, VerificationError
 from remit.identity import Authenticator, Credential, Identity, People, TokenCredential
-from remit.ids import new_id
 from remit.ledger import Ledger, Txn
 from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
@@ -95,7 +94,9 @@ class Deployment:
             if found.jti is None:
                 raise IdentityError("the token may be used once only, but has no jti to tell one use from the next")
             once = self.ledger.keyed("jti", found.issuer, found.jti)
-            opening.spend(txn, once, used_by=new_id("p"), expires=show_moment(found.expires))
+            opening.use_now(
+                self, txn, once, expires=show_moment(found.expires), about={"method": "token", "token": digest}
+            )
         return Identity(
             subject=found.principal,
             authenticated=True,

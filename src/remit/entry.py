@@ -10,12 +10,12 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals, attribution, labels, pins
+from remit import approvals, attribution, labels, pins, spending
 from remit.asking import Questions, needs_of
 from remit.authority.calls import ApprovalNeed, Decision, Facts
 from remit.authority.decide import settle
 from remit.calls import RESUMABLE, Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
-from remit.counters import spend, take, taken, without_own
+from remit.counters import Taken, spend, take, taken, without_own
 from remit.errors import DenialCode, GrantError, Remedy
 from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
@@ -94,7 +94,7 @@ class _Attempt:
                 return Amended()
         except GrantError:
             return self._invalid()
-        session.note_call(txn)
+        session.end_if_idle(txn)
         self.facts = facts = read_facts(txn, session, call=prepared.view)
         session.around = facts.around
         decision = self._settle(facts)
@@ -230,6 +230,7 @@ class _Attempt:
             self.call_id = asked["id"]
 
     def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
+        self.session.note_call(self.txn)
         self.txn.append(
             self.deployment.ledger.draft(
                 "call.replayed",
@@ -330,18 +331,25 @@ class _Attempt:
             data["unbounded"] = {"names": known, "others": len(decision.unbounded) - len(known)}
         return data
 
-    def _draft(self, kind: str, decision: Decision, data: dict[str, Any]) -> Draft:
-        """The draft made before the transaction, when it still says what is decided now; else a new one."""
+    def _draft(self, kind: str, decision: Decision, data: dict[str, Any], spends: Taken = ()) -> Draft:
+        """The draft made before the transaction, when it still says what is decided now; else a new one. What the call
+        takes of its limits stands in the leaf, except where it tells what arguments held."""
         prepared = self.prepared
         made = prepared.draft
         sums = {limit: value for limit, value in self.facts.counters.items() if ":sum:" in limit}
-        if made is not None and made.type == kind and prepared.provisional.reason == decision.reason and not sums:
+        told, hidden = spending.split(spends)
+        if told:
+            data["spends"] = told
+        seal = bool(sums or hidden) or prepared.provisional.reason != decision.reason
+        if made is not None and made.type == kind and not seal:
             made.data.clear()
             made.data.update(data)
             return made
         private = private_of(prepared, decision.reason)
         if sums:
             private["sums"] = sums  # they say what arguments held, so they are no leaf text
+        if hidden:
+            private["spends"] = hidden
         return self.deployment.ledger.draft(
             kind, session=self.session.id, data=data, private=private, named=prepared.named
         )
@@ -361,6 +369,7 @@ class _Attempt:
             **more,
         }
         self.txn.put("calls", self.call_id, **columns)
+        self.session.note_call(self.txn)
 
     def _permit(self, decision: Decision, facts: Facts) -> Ticket:
         txn = self.txn
@@ -377,7 +386,8 @@ class _Attempt:
             data["approval"] = self.approvals[-1]["id"]
         if len(self.approvals) > 1:
             data["approvals"] = [approval["id"] for approval in self.approvals]
-        appended = txn.append(self._draft(kind, decision, data))
+        spends = self._spends(decision) if resumes is None else ()
+        appended = txn.append(self._draft(kind, decision, data, spends))
         for approval in self.approvals:
             approvals.use(self.deployment, txn, approval, call_id=self.call_id, intent=appended.id)
         intent = appended.id if resumes is None else resumes["intent_record"]
@@ -387,7 +397,6 @@ class _Attempt:
         if self.prepared.identity is not None or resumes is not None or self.approvals:
             self.running.begin(self.call_id)
         carried = labels.of_tool(self.deployment, self.prepared.tool)
-        spends = () if resumes is not None else self._spends(decision)
         return Ticket.begin(
             self.call_id,
             intent,
@@ -423,7 +432,9 @@ class _Attempt:
             return Refused(decision, self.call_id)
         if self.txn.get("calls", self.call_id) is not None:
             self.call_id = new_id("c")
-        appended = self.txn.append(self._draft("call.denied", decision, self._common(decision, facts)))
+        counted_on = [] if standing else [link for link in self.session.chain if link.denied_limit is not None]
+        spends = tuple((f"{link.terms.id}/denied", "1") for link in counted_on)
+        appended = self.txn.append(self._draft("call.denied", decision, self._common(decision, facts), spends))
         self._put_call("denied", decision, intent_record=appended.id, time=appended.time)
         self._touch(appended.id)
         if not standing:
@@ -469,6 +480,10 @@ class _Attempt:
             ids.append(row["id"] if row is not None else self._put_question(decision, facts, rule, need))
             if row is None:
                 fresh.append(ids[-1])
+        if not fresh and known is not None and self.session.fades(self.txn):
+            asked = self.txn.get("calls", self.call_id)
+            assert asked is not None
+            self._append_replayed(self.call_id, asked, joined=False)  # asking on keeps the session, so it is on record
         details: dict[str, Any] = {"approvals": ids} if len(ids) > 1 else {}
         if (another := self.questions.another()) is not None:
             details["approved"] = another

@@ -194,15 +194,15 @@ class _Exchange:
         row = txn.get("sessions", session.id)
         if row is None or row["state"] != "open":
             raise Denied(f"Session {session.id} ended meanwhile.", code="session_closed", rule="remit/exchange")
-        appended = txn.append(
-            self.ledger.draft("identity.exchanged", session=session.id, data={**self._data(row), "effect": "permit"})
-        )
         before = attribution.read(row)
         way = before.tokens.index(self.digests[0]) if self.digests[0] in before.tokens else 0
         tokens = (*before.tokens[:way], *self.digests)
+        draft = self.ledger.draft("identity.exchanged", session=session.id, data={})
         after: Attribution = before.exchanged(
-            self.old.subject, self.actors, new.audience, tokens, appended.id, named=bool(new.agents)
+            self.old.subject, self.actors, new.audience, tokens, draft.id, named=bool(new.agents)
         )
+        draft.data.update({**self._data(row), "effect": "permit", "after": after.as_record()})
+        appended = txn.append(draft)
         txn.put("sessions", session.id, identity=after.stored())
         return Exchanged(appended.id, new.audience, new.scopes, self.actors, new.expires, new.text)
 

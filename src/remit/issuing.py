@@ -83,7 +83,7 @@ def issue(
     def job(txn: Txn) -> str:
         said = {name: value for name, value in result.items() if name != "source"}  # a comment is no other content
         content_key = deployment.ledger.keyed("grant", canonical(said))
-        if key is not None and (known := live(txn, key, content_key)) is not None:
+        if key is not None and (known := live(deployment, txn, key, content_key)) is not None:
             return known
         who = deployment.identify(
             txn,
@@ -101,12 +101,11 @@ def issue(
     return load(deployment, deployment.ledger.run(job))
 
 
-def live(txn: Txn, key: str, content_key: str) -> str | None:
+def live(deployment: Deployment, txn: Txn, key: str, content_key: str) -> str | None:
     """The grant that `key` named before, while it is in force. Other content under the same key is an error."""
-    for (found,) in txn.rows(select(col(GrantRow.id)).where(col(GrantRow.issue_key) == key)):
+    for found in _holders(txn, issue_key(deployment, key)):
         row = txn.get("grants", found)
         if row is None or row["state"] != "active" or datetime.fromisoformat(row["expires"]) <= txn.now:
-            txn.put("grants", found, issue_key=None)  # the key is free again
             continue
         if row["content_key"] != content_key:
             raise GrantError(
@@ -114,6 +113,15 @@ def live(txn: Txn, key: str, content_key: str) -> str | None:
             )
         return str(row["id"])
     return None
+
+
+def issue_key(deployment: Deployment, key: str) -> str:
+    """An issue key as records and tables hold it: they do not tell what it says."""
+    return deployment.ledger.keyed("issue-key", key)
+
+
+def _holders(txn: Txn, keyed: str) -> list[str]:
+    return [found for (found,) in txn.rows(select(col(GrantRow.id)).where(col(GrantRow.issue_key) == keyed))]
 
 
 def check_ceilings(deployment: Deployment, txn: Txn, terms: GrantTerms, who: Identity) -> None:
@@ -190,12 +198,18 @@ def record(
     `kind` and `root` (the first grant of the tree) are for one that is handed on.
     """
     data, columns = sign(deployment, txn, source_digest, terms, who)
+    keyed = None if key is None else issue_key(deployment, key)
+    if keyed is not None:
+        data["issue_key"] = keyed
+        for earlier in _holders(txn, keyed):
+            txn.put("grants", earlier, issue_key=None)  # it is in force no more
+    data["content"] = content_key
     appended = txn.append(deployment.ledger.draft(kind, data={**data, **(more or {})}, private=private_of(terms)))
     txn.put(
         "grants",
         terms.id,
         state="active",
-        issue_key=key,
+        issue_key=keyed,
         content_key=content_key,
         issuer=who.subject,
         parent=terms.parent,

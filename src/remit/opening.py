@@ -9,6 +9,7 @@ from remit import attribution
 from remit.attribution import Attribution, Presented, conflict
 from remit.authority.compile import CompiledGrant
 from remit.errors import Denied, IdentityError, Remedy
+from remit.ids import new_id
 from remit.parties import Method, Workload
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def _principal_known(deployment: Deployment, txn: Txn, root: CompiledGrant) -> M
     return method
 
 
-def rejoin(txn: Txn, presented: Presented | None, row: Mapping[str, Any]) -> None:
+def rejoin(
+    deployment: Deployment, txn: Txn, presented: Presented | None, row: Mapping[str, Any], workload: Workload
+) -> None:
     """A token that comes with a session which exists: one of its own, or one that says the same of who asks."""
     if presented is None:
         return
@@ -66,22 +69,38 @@ def rejoin(txn: Txn, presented: Presented | None, row: Mapping[str, Any]) -> Non
     found = None if presented.digest in so_far.tokens else conflict(presented, row["principal"], acting)
     if found is not None:
         raise found[1]
-    use_once(txn, presented, row["id"])
+    if use_once(txn, presented, row["id"]):
+        data = {"workload": workload.as_record(), "token": presented.as_record()}
+        txn.append(deployment.ledger.draft("session.joined", session=row["id"], data=data))
 
 
-def use_once(txn: Txn, presented: Presented | None, session_id: str) -> None:
-    """Note that a token which serves once has served this session. Raises `IdentityError` when it served another."""
-    if presented is not None and presented.once is not None:
-        spend(txn, presented.once, used_by=session_id, expires=presented.expires)
+def use_once(txn: Txn, presented: Presented | None, session_id: str) -> bool:
+    """Note that a token which serves once has served this session; whether that is new. Raises `IdentityError` when it
+    served another."""
+    if presented is None or presented.once is None:
+        return False
+    return _spend(txn, presented.once, used_by=session_id, expires=presented.expires)
 
 
-def spend(txn: Txn, once: str, *, used_by: str, expires: str) -> None:
+def use_now(deployment: Deployment, txn: Txn, once: str, *, expires: str, about: Mapping[str, Any]) -> None:
+    """Something that may be shown once was shown for this one act, and that is on record: nobody shows it again.
+
+    Raises `IdentityError` when it was shown before.
+    """
+    use = new_id("p")
+    _spend(txn, once, used_by=use, expires=expires)
+    spent = {"id": once, "used_by": use, "expires": expires}
+    txn.append(deployment.ledger.draft("auth.succeeded", data={**about, "once": spent}))
+
+
+def _spend(txn: Txn, once: str, *, used_by: str, expires: str) -> bool:
     """`once` is the keyed digest of issuer and `jti`. Raises `IdentityError` for the second use by somebody else."""
     row = txn.get("tokens", once)
     if row is None:
         txn.put("tokens", once, used_by=used_by, expires=expires)
     elif row["used_by"] != used_by:
         raise IdentityError("the token was used before, and it may be used once only; ask for a new one")
+    return row is None
 
 
 def record_failure(
@@ -117,4 +136,4 @@ def refuse_unusable(txn: Txn, chain: Sequence[CompiledGrant]) -> None:
             )
 
 
-__all__ = ["Shown", "attributed", "record_failure", "rejoin", "run", "spend", "use_once"]
+__all__ = ["Shown", "attributed", "record_failure", "rejoin", "run", "use_now", "use_once"]

@@ -200,7 +200,14 @@ class Session:
 
     def _detach(self) -> None:
         """The block has ended, and a person has not answered yet."""
-        self._app.deployment.ledger.run(lambda txn: txn.put("sessions", self.id, detached=True))
+        ledger, session_id = self._app.deployment.ledger, self.id
+        draft = ledger.draft("session.context", session=session_id, data={"claimed": [], "detached": True})
+
+        def detach(txn: Txn) -> None:
+            txn.append(draft)
+            txn.put("sessions", session_id, detached=True)
+
+        ledger.run(detach)
 
     def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
         approval, request = approved_call(self._app.deployment, approval_id, run)
@@ -333,7 +340,7 @@ class Session:
                 f"session key {self._key!r} belongs to grant {row['grant_id']}, not to {self._wanted_grant}; "
                 "one session runs under one grant"
             )
-        opening.rejoin(txn, self._presented, row)
+        opening.rejoin(self._app.deployment, txn, self._presented, row, self._workload or Workload.this_process())
         return _Opened(row["id"], row, self._app.deployment.chain(txn, row["grant_id"]))
 
     def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
@@ -344,7 +351,8 @@ class Session:
             return row
         if self._key is None:
             return None
-        for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == self._key)):
+        key = self._keyed()
+        for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == key)):
             row = txn.get("sessions", found)
             if row is None or row["state"] == "closed":
                 continue
@@ -353,6 +361,10 @@ class Session:
                 return row
             close_session(self._app, txn, found, over)  # the key is free again
         return None
+
+    def _keyed(self) -> str | None:
+        """The session's key as records and tables hold it: they do not tell what it says."""
+        return None if self._key is None else self._app.deployment.ledger.keyed("session-key", self._key)
 
     def _begin(self, txn: Txn, grant_id: str) -> _Opened:
         deployment = self._app.deployment
@@ -369,7 +381,7 @@ class Session:
         ends = min(link.terms.expires for link in chain)
         row = {
             "grant_id": acting.id,
-            "session_key": self._key,
+            "session_key": self._keyed(),
             "state": "open",
             "principal": acting.principal,
             "agent": acting.agent,
@@ -397,7 +409,8 @@ class Session:
                     **known.as_record(),
                     **({"token": self._presented.as_record()} if self._presented is not None else {}),
                     "mode": "enforce",
-                    "key": deployment.ledger.keyed("session-key", self._key) if self._key else None,
+                    "key": row["session_key"],
+                    **({"idle_seconds": row["idle_seconds"]} if self._idle else {}),
                     "ends": show_moment(ends),
                     "catalogue": deployment.catalogue.digest,
                     "development": deployment.development,
@@ -420,16 +433,29 @@ class Session:
         self.chain = chain
         return True
 
-    def note_call(self, txn: Txn) -> None:
+    def end_if_idle(self, txn: Txn) -> None:
         """Called inside the transaction of each call: closes the session when it was idle too long."""
+        row = self._timed(txn)
+        if row is not None and _idle_too_long(txn, row):
+            close_session(self._app, txn, row["id"], "idle")
+
+    def note_call(self, txn: Txn) -> None:
+        """Called with each record of a call: the session is not idle."""
+        row = self._timed(txn)
+        if row is not None:
+            txn.put("sessions", row["id"], last_call=show_moment(txn.now))
+
+    def fades(self, txn: Txn) -> bool:
+        """Whether the session would be idle before long although it is asked of all the time: a question that is put
+        again leaves no record, and only records count."""
+        row = self._timed(txn)
+        return row is not None and txn.now - _last_call(row) > timedelta(seconds=row["idle_seconds"]) / 4
+
+    def _timed(self, txn: Txn) -> Mapping[str, Any] | None:
+        """The session's row, where it is open and ends by being idle."""
         assert self._id is not None
         row = txn.get("sessions", self._id)
-        if row is None or row["state"] != "open" or row["idle_seconds"] is None:
-            return
-        if _idle_too_long(txn, row):
-            close_session(self._app, txn, self._id, "idle")
-        else:
-            txn.put("sessions", self._id, last_call=show_moment(txn.now))
+        return row if row is not None and row["state"] == "open" and row["idle_seconds"] is not None else None
 
     def join(self, txn: Txn) -> None:
         """Called inside the transaction of each call: a writer's first record in a session says that it takes part.
@@ -553,8 +579,11 @@ def _over(txn: Txn, row: Mapping[str, Any]) -> str | None:
 def _idle_too_long(txn: Txn, row: Mapping[str, Any]) -> bool:
     if row["idle_seconds"] is None:
         return False
-    last = datetime.fromisoformat(row["last_call"] or row["opened"])
-    return txn.now - last > timedelta(seconds=row["idle_seconds"])
+    return txn.now - _last_call(row) > timedelta(seconds=row["idle_seconds"])
+
+
+def _last_call(row: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["last_call"] or row["opened"])
 
 
 def close_session(app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None) -> None:

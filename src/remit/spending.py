@@ -1,15 +1,13 @@
-"""What a call reserved, worked out again from its own records: decisions are pure functions of what was recorded."""
+"""What a call took of its limits, as its intent's record says: in the leaf, or, where an amount tells what arguments
+held (sums, different resources), in the erasable payload."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from remit.authority.calls import CallView
-from remit.authority.decide import decide
-from remit.counters import Taken, taken
-from remit.errors import RemitError
-from remit.facts import recorded_facts
+from remit.counters import Taken
 from remit.ledger import values
 from remit.resources.access import Access
 
@@ -17,25 +15,33 @@ if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.ledger import Record, Txn
 
+Pairs = list[list[str]]
+
+
+def split(amounts: Iterable[tuple[str, str]]) -> tuple[Pairs, Pairs]:
+    """(counter, amount) pairs that may stand in a leaf, and those that only the payload may hold."""
+    told: Pairs = []
+    hidden: Pairs = []
+    for limit, amount in amounts:
+        (hidden if tells(limit) or tells(amount) else told).append([limit, amount])
+    return told, hidden
+
+
+def tells(text: str) -> bool:
+    """Whether a counter or an amount says something of arguments: a sum, or the keyed name of a resource."""
+    return ":sum:" in text or "#" in text
+
+
+def spends_of(intent: Record) -> tuple[Taken, bool]:
+    """Everything that a call took at its intent, and whether that is all: what an erased payload held is not there."""
+    private = intent.disclosed()
+    told = [*intent.data.get("spends", ()), *((private or {}).get("spends", ()))]
+    return tuple((limit, amount) for limit, amount in told), private is not None or "spends" not in intent.private
+
 
 def reserved_by(deployment: Deployment, txn: Txn, call: Mapping[str, Any]) -> Taken:
-    """Everything that this call took of limits at its intent.
-
-    Empty where that cannot be told any more: its arguments were erased, or the catalogue reads them differently now.
-    """
-    intent = deployment.ledger.record_in(txn, call["intent_record"])
-    private = intent.disclosed()
-    if private is None:
-        return ()
-    try:
-        chain = deployment.versions(intent.data["chain"])  # those that it was decided by, amended since or not
-        facts = recorded_facts(intent.data["facts"], private.get("sums"))
-        decision = decide(chain, view_of(deployment, intent, private), facts)
-    except RemitError:
-        return ()
-    if decision.clause != intent.data["decision"]["clause"]:
-        return ()
-    return taken(deployment.ledger, decision.spends, facts.now)
+    """What this call took of limits at its intent, as far as it can be told: sums are lost with erased arguments."""
+    return spends_of(deployment.ledger.record_in(txn, call["intent_record"]))[0]
 
 
 def view_of(deployment: Deployment, intent: Record, private: Mapping[str, Any]) -> CallView:

@@ -211,7 +211,7 @@ def local_id(deployment: Deployment, found: VerifiedToken) -> str:
         return name
     key = _key(deployment, found, name)
     content_key = _content_key(deployment, found)
-    wanted = deployment.ledger.run(lambda txn: issuing.live(txn, key, content_key))
+    wanted = deployment.ledger.run(lambda txn: issuing.live(deployment, txn, key, content_key))
     if wanted is None:
         raise GrantError(
             f"the grant of {found.issuer} that the token carries was not accepted here; somebody who may issue grants "
@@ -259,7 +259,7 @@ def accept(
     shown, content_key = presented(deployment, verifier, found), _content_key(deployment, found)
 
     def job(txn: Txn) -> str:
-        if (known := issuing.live(txn, key, content_key)) is not None:
+        if (known := issuing.live(deployment, txn, key, content_key)) is not None:
             return known
         who = deployment.identify(
             txn, credential, act="grant.accept", about={"grant": grant_id, "issuer": found.issuer, "of": said["id"]}

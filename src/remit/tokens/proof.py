@@ -56,7 +56,8 @@ def check_proof(deployment: Deployment, verifier: TokenVerifier, found: Verified
         raise IdentityError("the proof has no jti")
     once = deployment.ledger.keyed("proof", found.text, jti)
     until = show_moment(now + 2 * WINDOW)
-    deployment.ledger.run(lambda txn: opening.spend(txn, once, used_by=new_id("p"), expires=until))
+    about = {"method": "proof", "token": deployment.ledger.keyed("token", found.text)}
+    deployment.ledger.run(lambda txn: opening.use_now(deployment, txn, once, expires=until, about=about))
 
 
 def _hash(token: str) -> str:
