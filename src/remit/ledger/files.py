@@ -30,6 +30,12 @@ def replace(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def move(source: Path, target: Path) -> None:
+    """Put the file `source` in the place of `target`, in one step that survives a crash."""
+    source.replace(target)
+    _sync_folder(target.parent)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive flock on `path` (created where missing) for the block."""

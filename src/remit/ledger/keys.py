@@ -1,10 +1,11 @@
 """A ledger's home: its keys, and the pin that says from outside the database which log this is and how far it got.
 
 ```
-log.key     Ed25519 private key (PKCS#8 PEM) that signs checkpoints
+log.key     Ed25519 private key (PKCS#8 PEM) that signs checkpoints; log.next.key the one after it, once there is one
 kek.key     32 bytes that wrap record keys; destroying it erases every payload
 index.key   32 bytes that key call identities, content digests and the index of touched resources
-pin.json    {"origin", "vkey", "size", "root"}: the trust root of every open and verify, and the last head seen
+pin.json    {"origin", "vkey", "epochs", "size", "root"}: the trust root of every open and verify (the key now, and
+            which key signed heads from which size on), and the last head seen
 locks/      commit.lock, pin.lock, create.lock, one lease per writer
 ```
 
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.errors import UsageError, VerificationError
 from remit.ledger import files
+from remit.ledger.epochs import LogKeys
 from remit.ledger.merkle import EMPTY_ROOT
 from remit.ledger.notes import Signer, Verifier, require_name
 from remit.ledger.payload import keyed_hash
@@ -34,15 +36,21 @@ from remit.ledger.payload import keyed_hash
 class Pin:
     """Which log this is, and the last head of it that was seen here."""
 
-    verifier: Verifier
+    keys: LogKeys
     size: int
     root: bytes
+
+    @property
+    def verifier(self) -> Verifier:
+        """The key that signs now."""
+        return self.keys.current
 
     def to_json(self) -> bytes:
         """The pin as it lies in `pin.json`."""
         content = {
-            "origin": self.verifier.name,
+            "origin": self.keys.origin,
             "vkey": self.verifier.vkey,
+            "epochs": [{"vkey": epoch.verifier.vkey, "from": epoch.start} for epoch in self.keys.epochs],
             "size": self.size,
             "root": self.root.hex(),
         }
@@ -53,11 +61,15 @@ class Pin:
         """Read a pin. Raises `VerificationError` naming the file when it is damaged."""
         try:
             found: dict[str, Any] = json.loads(content)
-            verifier = Verifier.parse(found["vkey"])
-            pin = cls(verifier, int(found["size"]), bytes.fromhex(found["root"]))
-        except (ValueError, TypeError, KeyError) as error:
+            first, *later = found["epochs"]
+            keys = LogKeys.of(Verifier.parse(first["vkey"]))
+            for epoch in later:
+                keys = keys.rotated(Verifier.parse(epoch["vkey"]), int(epoch["from"]))
+            pin = cls(keys, int(found["size"]), bytes.fromhex(found["root"]))
+            said = (found["origin"], found["vkey"], first["from"])
+        except (VerificationError, ValueError, TypeError, KeyError) as error:
             raise VerificationError(f"the pin {path} is damaged: {error}") from error
-        if found["origin"] != verifier.name or pin.size < 0 or len(pin.root) != 32:
+        if said != (keys.origin, keys.current.vkey, 0) or pin.size < 0 or len(pin.root) != 32:
             raise VerificationError(f"the pin {path} is damaged: origin, size or root do not fit its key")
         return pin
 
@@ -83,11 +95,7 @@ class Home:
             require_name(origin)
         files.make_folder(self.path)
         files.make_folder(self.locks)
-        key = Ed25519PrivateKey.generate()
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        files.write_new(self.path / "log.key", pem)
+        files.write_new(self.path / "log.key", _private_key())
         files.write_new(self.path / "kek.key", os.urandom(32))
         files.write_new(self.path / "index.key", os.urandom(32))
 
@@ -95,7 +103,7 @@ class Home:
         """Pin a ledger that has no record yet under `origin`, or under a name of its own."""
         name = origin or f"remit.local/{uuid.uuid4()}"
         signer = Signer(name, self._log_key())
-        pin = Pin(signer.verifier, 0, EMPTY_ROOT)
+        pin = Pin(LogKeys.of(signer.verifier), 0, EMPTY_ROOT)
         if not files.write_new(self._pin_path, pin.to_json()):
             raise UsageError(f"a ledger was created in {self.path} before; open it instead")
         return pin
@@ -110,12 +118,43 @@ class Home:
     def signer(self, verifier: Verifier) -> Signer:
         """The log's signing key. Raises `VerificationError` when it is not the one that was pinned."""
         signer = Signer(verifier.name, self._log_key())
-        if signer.verifier != verifier:
+        if signer.verifier == verifier:
+            return signer
+        after = self.next_signer(verifier.name)  # a rotation that got as far as the pin
+        if after is None or after.verifier != verifier:
             raise VerificationError(f"the key in {self.path / 'log.key'} is not the one that {self._pin_path} pins")
-        return signer
+        return after
 
-    def _log_key(self) -> Ed25519PrivateKey:
-        path = self.path / "log.key"
+    def next_signer(self, name: str) -> Signer | None:
+        """The key that the log's key is to be rotated to; None while there is none."""
+        path = self.path / "log.next.key"
+        return Signer(name, self._log_key(path)) if path.exists() else None
+
+    def make_next_key(self, name: str) -> Verifier:
+        """Make the key that the log's key is to be rotated to, where there is none yet."""
+        files.write_new(self.path / "log.next.key", _private_key())
+        found = self.next_signer(name)
+        assert found is not None
+        return found.verifier
+
+    def rotate(self, verifier: Verifier, start: int) -> LogKeys:
+        """From heads of `start` records on `verifier` signs, whose private key was made by `make_next_key`.
+
+        The old private key is gone afterwards. Doing it again changes nothing.
+        """
+        files.make_folder(self.locks)
+        with files.locked(self.locks / "pin.lock"):
+            pin = self.pin()
+            if pin.keys.current != verifier:
+                pin = Pin(pin.keys.rotated(verifier, start), pin.size, pin.root)
+                files.replace(self._pin_path, pin.to_json())
+            after = self.next_signer(verifier.name)
+            if after is not None and after.verifier == verifier:
+                files.move(self.path / "log.next.key", self.path / "log.key")
+        return pin.keys
+
+    def _log_key(self, path: Path | None = None) -> Ed25519PrivateKey:
+        path = path or self.path / "log.key"
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (OSError, ValueError) as error:
@@ -175,4 +214,10 @@ class Home:
         with files.locked(self.locks / "pin.lock"):
             pin = self.pin()
             if size > pin.size:
-                files.replace(self._pin_path, Pin(pin.verifier, size, root).to_json())
+                files.replace(self._pin_path, Pin(pin.keys, size, root).to_json())
+
+
+def _private_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

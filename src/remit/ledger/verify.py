@@ -32,7 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from remit.errors import VerificationError
 from remit.ledger.keys import Pin
 from remit.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from remit.ledger.notes import Checkpoint, open_checkpoint
+from remit.ledger.notes import Checkpoint
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
 from remit.store.engine import reading_engine
@@ -302,7 +302,7 @@ def _open(size: Any, note: Any, pin: Pin) -> Checkpoint:
     if not isinstance(note, bytes):
         raise VerificationError(f"the checkpoint of {size} records is not a note")
     try:
-        checkpoint = open_checkpoint(note, pin.verifier)
+        checkpoint = pin.keys.open(note)
     except VerificationError as error:
         raise VerificationError(f"the checkpoint of {size} records: {error}", index=_index_of(size)) from error
     if checkpoint.size != size:
