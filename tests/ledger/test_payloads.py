@@ -11,7 +11,8 @@ import pytest
 from remit.errors import Unrepresentable, UsageError, VerificationError
 from remit.ledger import Encoded, Ledger, Record
 from remit.ledger.canonical import canonical
-from remit.ledger.payload import MAX_NAMED, commitment, pointer, salt
+from remit.ledger.payload import MAX_NAMED
+from remit.ledger.salting import commitment, pointer, salt
 from remit.ledger.values import encode
 from tests.ledger.conftest import Place, append
 

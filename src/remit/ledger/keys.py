@@ -29,7 +29,7 @@ from remit.ledger import files
 from remit.ledger.epochs import LogKeys
 from remit.ledger.merkle import EMPTY_ROOT
 from remit.ledger.notes import Signer, Verifier, require_name
-from remit.ledger.payload import keyed_hash
+from remit.ledger.salting import keyed_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,16 @@ from remit.ledger.reading import Reader, Record
 from remit.ledger.records import RECORD_TYPES, Draft, require_id
 from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
+from remit.ledger.wrapping import KeyEncryption, wrapping_for
 from remit.ledger.writer import Writer
 from remit.store.engine import database_path, writing_engine
 from remit.store.migrate import REVISION, revision_of, upgrade
 from remit.store.tables import WriterRow
 
 T = TypeVar("T")
+
+SCANNED: Final = ("approval.", "call.", "identity.", "review.", "session.")
+"""Types of records whose private values are looked through for secrets: what agents, tools and reviewers wrote."""
 
 DEADLINE: Final = 10.0
 """Seconds after which a job that is not durable counts as failed."""
@@ -38,14 +42,21 @@ class Ledger:
     """An opened ledger. `create` makes one, `open` opens one, `close` (or a `with` block) lets go of it."""
 
     def __init__(
-        self, database: Path, home: Home, pin: Pin, *, writer: bool, clock: Callable[[], datetime] | None
+        self,
+        database: Path,
+        home: Home,
+        pin: Pin,
+        *,
+        writer: bool,
+        clock: Callable[[], datetime] | None,
+        key_encryption: KeyEncryption | None = None,
     ) -> None:
         self._database = database
         self._home = home
         self._pin = pin
         self._clock = clock or _utc_now
-        kek = home.key_encryption_key()
-        self._sealer = Sealer(kek) if kek is not None else None
+        wrapping = wrapping_for(home.key_encryption_key(), key_encryption, origin=pin.verifier.name)
+        self._sealer = Sealer(wrapping) if wrapping is not None else None
         self._reader = Reader(database, self._sealer)
         self._writer = (
             Writer(database, home.locks, home.commit_lock, home.signer(pin.verifier), self.now) if writer else None
@@ -62,6 +73,7 @@ class Ledger:
         home: Path | None = None,
         origin: str | None = None,
         clock: Callable[[], datetime] | None = None,
+        key_encryption: KeyEncryption | None = None,
     ) -> Ledger:
         """Make a ledger at `url` (`sqlite:///PATH`) with its keys in `home` (by default `PATH.remit/`), and open it.
 
@@ -75,7 +87,7 @@ class Ledger:
             _require_no_records(database)
             _migrate(database, place, create=True)
             place.pin_new(origin)
-        return Ledger.open(url, home=home, clock=clock)
+        return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption)
 
     @staticmethod
     def open(
@@ -84,10 +96,12 @@ class Ledger:
         home: Path | None = None,
         writer: bool = True,
         clock: Callable[[], datetime] | None = None,
+        key_encryption: KeyEncryption | None = None,
     ) -> Ledger:
         """Open a ledger, after checking that it is the one that was pinned and has not been taken back.
 
-        With `writer=False` nothing can be recorded. Raises `UsageError` when there is none at `url`, and
+        With `writer=False` nothing can be recorded. `key_encryption` is a key service instead of the key in the home or
+        in the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is none at `url`, and
         `VerificationError` when it is not what the pin says.
         """
         database, place = database_path(url), _home(url, home)
@@ -98,19 +112,25 @@ class Ledger:
         if writer:
             files.make_folder(place.locks)
         _require_schema(database, place, migrate=writer)
-        return Ledger(database, place, pin, writer=writer, clock=clock)
+        return Ledger(database, place, pin, writer=writer, clock=clock, key_encryption=key_encryption)
 
     @staticmethod
-    def open_or_create(url: str, *, home: Path | None = None, clock: Callable[[], datetime] | None = None) -> Ledger:
+    def open_or_create(
+        url: str,
+        *,
+        home: Path | None = None,
+        clock: Callable[[], datetime] | None = None,
+        key_encryption: KeyEncryption | None = None,
+    ) -> Ledger:
         """Open the ledger at `url`, or make it where neither database nor pin exist."""
         database, place = database_path(url), _home(url, home)
         if not place.created and not database.exists():
             try:
-                return Ledger.create(url, home=home, clock=clock)
+                return Ledger.create(url, home=home, clock=clock, key_encryption=key_encryption)
             except UsageError:
                 if not place.created:
                     raise
-        return Ledger.open(url, home=home, clock=clock)
+        return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption)
 
     # -- what it is
 
@@ -187,8 +207,13 @@ class Ledger:
             return Draft(record_id, type, session, data)
         if self._sealer is None:
             raise UsageError(f"no key to keep private values under: {self.home / 'kek.key'} is missing")
-        sealed = self._sealer.seal(record_id, private, named)
+        sealed = self._sealer.seal(record_id, private, named, scan=type.startswith(SCANNED))
         return Draft(record_id, type, session, data, *sealed)
+
+    @property
+    def sealer(self) -> Sealer | None:
+        """What encrypts and opens private values; None when their key is not here."""
+        return self._sealer
 
     def keyed(self, *parts: str | bytes) -> str:
         """HMAC-SHA-256 in hex of these parts, in this order: what an index may hold of guessable values."""

@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
@@ -41,12 +41,18 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Encoded:
-    """A value in its encoding, with the canonical JSON of it: made once, used for digest, commitment and payload."""
+    """A value in its encoding, with the canonical JSON of it: made once, used for digest, commitment and payload.
 
-    __slots__ = ("_canonical", "tree")
+    `hidden` says which parts are only committed to and stand in no payload (`remit.ledger.hiding`); `scanned`, that
+    known secret shapes were looked for already. `canonical` is of the whole value, hidden parts included.
+    """
 
-    def __init__(self, tree: Any) -> None:
+    __slots__ = ("_canonical", "hidden", "scanned", "tree")
+
+    def __init__(self, tree: Any, hidden: tuple[Hidden, ...] = (), *, scanned: bool = False) -> None:
         self.tree = tree
+        self.hidden = hidden
+        self.scanned = scanned
         self._canonical: bytes | None = None
 
     @property
@@ -55,6 +61,36 @@ class Encoded:
         if self._canonical is None:
             self._canonical = canonical(self.tree)
         return self._canonical
+
+
+class Hidden(NamedTuple):
+    """A part of a value that evidence only commits to: where it is, who said so, and by which rule of a detector.
+
+    `path` are keys and indexes of the encoding. `span` are characters of a text of which the rest is kept; None hides
+    the whole value. `key`: the last step is itself what must not be kept.
+    """
+
+    path: tuple[str | int, ...]
+    by: str
+    rule: str | None = None
+    span: tuple[int, int] | None = None
+    key: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Secret:
+    """What remains of a value that was only committed to: who marked it, and the rule of the detector that did."""
+
+    by: str
+    rule: str | None = None
+
+    def __str__(self) -> str:
+        return placeholder(self.rule)
+
+
+def placeholder(rule: str | None = None) -> str:
+    """What is shown instead of a value that was only committed to."""
+    return f"[secret: {rule}]" if rule else "[secret]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -395,6 +431,8 @@ _DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "tuple": lambda v: tuple(decode(item) for item in v),
     "model": lambda v: decode(v["fields"]),
     "opaque": Opaque,
+    "secret": lambda v: Secret(v["by"], v.get("rule")),
+    "masked": lambda v: "".join(part if isinstance(part, str) else placeholder(part.get("rule")) for part in v),
 }
 """Every kind that `encode` writes, with its reader."""
 
