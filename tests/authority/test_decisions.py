@@ -87,7 +87,7 @@ class TestClosedWorld:
 
         decision = decided(closed, "t.t", {"a": 1, "b": 2})
 
-        assert (decision.code, decision.rule) == ("argument_out_of_bounds", "t.t/only:b")
+        assert (decision.code, decision.rule) == ("argument_out_of_bounds", "t.t/only:other_arguments")
         assert "`b` of t.t is not named in the grant" in decision.reason
         assert decided(opened, "t.t", {"a": 1, "b": 2}).effect == "permit"
         assert decided(opened, "t.t", {"a": 2, "b": 2}).effect == "deny"

@@ -15,6 +15,7 @@ from remit.authority.words.text import Like, Matches
 from remit.authority.words.values import Exactly
 from remit.errors import GrantError
 from remit.resources.catalogue import Catalogue
+from remit.resources.entries import ToolEntry
 
 LONG: Final = timedelta(days=31)
 
@@ -33,9 +34,33 @@ def check_breadth(grant: GrantTerms | GrantDocument, catalogue: Catalogue) -> No
                 '`resources: ["ACTION URI", …]`, or say `resources: any`'
             )
     problems += _counts_nothing(document, catalogue)
+    problems += _marks(document, catalogue)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise GrantError(problems[0] + more, problems=problems)
+
+
+def _marks(document: GrantDocument, catalogue: Catalogue) -> list[str]:
+    """A marked argument that an access is made from would stand in the evidence all the same."""
+    found = []
+    for tool, clause in document.clauses():
+        where = f"{tool} ({clause.name})"
+        for entry in _entries(catalogue, tool, document):
+            found += [
+                f"{where}: marks `{name}` {word}, from which the catalogue makes a resource, which evidence shows"
+                for word, names in (("secret", clause.secret), ("redact", clause.redact))
+                for name in names
+                if name in entry.arguments
+            ]
+            problems = (clause.cannot_be_secret(name) for name in sorted(entry.secret))
+            found += [f"{where}: the catalogue says that {problem}" for problem in problems if problem is not None]
+    shared = [(tool, limit.argument) for one in document.limits.shared for limit in one.sum for tool in one.tools]
+    for tool, argument in shared:
+        marked = {name for clause in document.tools[tool] for name in clause.secret}
+        marked |= {name for entry in _entries(catalogue, tool, document) for name in entry.secret}
+        if argument in marked:
+            found.append(f"{tool}: `{argument}` is secret, and a shared sum over it would keep it; count calls instead")
+    return list(dict.fromkeys(found))
 
 
 def _counts_nothing(document: GrantDocument, catalogue: Catalogue) -> list[str]:
@@ -80,12 +105,15 @@ def _document(grant: GrantTerms | GrantDocument) -> GrantDocument:
 
 def _touches(catalogue: Catalogue, tool: str, document: GrantDocument) -> bool:
     """Whether the catalogue finds accesses in calls of a tool; of `crm.*`, in calls of any tool that it speaks for."""
+    return any(entry.yields_accesses for entry in _entries(catalogue, tool, document))
+
+
+def _entries(catalogue: Catalogue, tool: str, document: GrantDocument) -> list[ToolEntry]:
     keys = [tool]
     if tool.endswith(".*"):
         known = catalogue.keys()
         keys += [key for key in known if server_wildcard(key) == tool and key not in document.tools]
-    entries = [catalogue.entry(key) for key in keys]
-    return any(entry is not None and entry.yields_accesses for entry in entries)
+    return [entry for key in keys if (entry := catalogue.entry(key)) is not None]
 
 
 def _doubts(bound: Constraint) -> list[str]:

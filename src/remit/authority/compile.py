@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from remit.authority.calls import ApprovalNeed, CallView, Spend
 from remit.authority.keys import server_wildcard
@@ -20,6 +20,20 @@ from remit.errors import GrantError
 from remit.resources.access import Pattern
 
 MISSING: Final = object()
+
+class Marks(NamedTuple):
+    """Arguments that are only committed to, and arguments that reviewers see masked."""
+
+    secret: frozenset[str]
+    redact: frozenset[str]
+
+    def with_(self, other: Marks) -> Marks:
+        """What either of them marks. A secret is never kept, so there is nothing to mask of it."""
+        secret = self.secret | other.secret
+        return Marks(secret, (self.redact | other.redact) - secret)
+
+
+UNMARKED: Final = Marks(frozenset(), frozenset())
 
 Bound = tuple[str, Check, bool]
 """An argument's name, the closure that judges it, and whether it may be left out."""
@@ -232,7 +246,7 @@ def _admits_injected(injected: tuple[Bound, ...], call: CallView) -> bool:
 class CompiledGrant:
     """One link of a delegation chain, ready to judge calls. Immutable; cache it by `digest`."""
 
-    __slots__ = ("_argument_names", "_tools", "_wildcards", "denied_limit", "digest", "distinct", "expires", "id",
+    __slots__ = ("_argument_names", "_marks", "_tools", "_wildcards", "denied_limit", "digest", "distinct", "expires", "id",
                  "limit_ids", "may_use", "not_before", "pickers", "rates", "terms")  # fmt: skip
 
     def __init__(self, terms: GrantTerms) -> None:
@@ -269,6 +283,14 @@ class CompiledGrant:
         self.rates = tuple(counter for counter in moving.values() if counter.seconds)
         self.distinct = tuple(counter for counter in moving.values() if counter.patterns)
         self.pickers = _pickers(tools, scope)
+        self._marks = {
+            tool: Marks(
+                frozenset(name for clause in clauses for name in clause.source.secret),
+                frozenset(name for clause in clauses for name in clause.source.redact),
+            )
+            for tool, clauses in tools.items()
+            if any(clause.source.secret or clause.source.redact for clause in clauses)
+        }
         self._argument_names = {
             tool: frozenset(name for clause in clauses for name in (*clause.names, *clause.source.injected))
             for tool, clauses in tools.items()
@@ -290,6 +312,13 @@ class CompiledGrant:
         if found is None and self._wildcards:
             found = self._argument_names.get(server_wildcard(tool))
         return found or frozenset()
+
+    def marks(self, tool: str) -> Marks:
+        """What the grant marks of a tool's arguments, whichever of its clauses admits the call."""
+        if not self._marks:
+            return UNMARKED
+        key = server_wildcard(tool) if self._wildcards and tool not in self._tools else tool
+        return self._marks.get(key, UNMARKED)
 
     def pickers_for(self, tool: str) -> tuple[Picker, ...]:
         """What has to be looked for in earlier results before a call of this tool can be judged."""

@@ -86,9 +86,17 @@ def allows(tool: str, clause: Clause) -> str:
         sentence += f", each call after approval by {many}{listing([str(by) for by in clause.approval.by])}"
         if clause.approval.reason:
             sentence += f" ({clause.approval.reason})"
+    if clause.secret:
+        sentence += f"; {_listed(clause.secret)} secret, so never kept"
+    if clause.redact:
+        sentence += f"; {_listed(clause.redact)} masked for reviewers"
     if clause.observe:
         sentence += "; calls outside are recorded, not stopped"
     return sentence + "."
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return listing([f"`{name}`" for name in names], last="and", most=20)
 
 
 def _clause_limits(clause: Clause) -> str:

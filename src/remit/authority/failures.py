@@ -93,7 +93,7 @@ def _argument_problems(clause: CompiledClause, call: CallView) -> Iterator[Probl
             continue  # said better below
         named = [f"`{known}`" for known in sorted(clause.names)] or ["none"]
         yield _bounds(
-            show(name)[1:-1],
+            "other_arguments",  # the name is what the model wrote, and a rule stands in the leaf for everybody to read
             f"The argument `{show(name)[1:-1]}` of {call.tool} is not named in the grant, "
             f"which names {listing(named, last='and', most=_REVEALED)}.",
             f"no argument {show(name)}",

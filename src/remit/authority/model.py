@@ -70,6 +70,18 @@ def _resources(value: Any) -> Any:
     return tuple(found)
 
 
+def _names(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+        raise Refusal(f"got {show(value)}, expected names of arguments such as [token]")
+    if len(set(names)) < len(names):
+        raise Refusal("an argument stands twice in the list")
+    return tuple(names)
+
+
+ArgumentNames = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
 class Clause(Model):
     """One alternative under a tool. A call must satisfy one clause whole."""
 
@@ -81,6 +93,8 @@ class Clause(Model):
     limits: ClauseLimits = Field(default_factory=ClauseLimits)
     approval: Approval | None = None
     observe: bool = False
+    secret: ArgumentNames = ()
+    redact: ArgumentNames = ()
 
     @field_validator("name")
     @classmethod
@@ -96,7 +110,30 @@ class Clause(Model):
             )
         for limit in self.limits.sum:
             self.check_sum(limit, "limits", "sum")
+        self._check_marks()
         return self
+
+    def _check_marks(self) -> None:
+        """A mark on an argument that no call has protects nothing, and a grant keeps the values that it names."""
+        known = {**self.arguments, **self.injected}
+        for word, names in (("secret", self.secret), ("redact", self.redact)):
+            for index, name in enumerate(names):
+                if name not in known and self.other_arguments != ANY:
+                    raise Refusal(f"marks {name!r}, which the clause {self.name!r} does not name", word, index)
+        for name in self.secret:
+            if (problem := self.cannot_be_secret(name)) is not None:
+                raise Refusal(problem, "secret")
+        if both := set(self.secret) & set(self.redact):
+            raise Refusal(f"{min(both)!r} is secret and redact; a secret is never kept, so drop redact", "redact")
+
+    def cannot_be_secret(self, name: str) -> str | None:
+        """Why an argument cannot be secret under this clause; None when it can."""
+        bound = self.arguments.get(name) or self.injected.get(name)
+        if bound is not None and fixed_values(bound) is not None:
+            return f"{name!r} is secret, and the clause {self.name!r} would keep its value for ever; bound it by `any`"
+        if any(limit.argument == name for limit in self.limits.sum):
+            return f"{name!r} is secret, and a sum over it would keep it; count calls instead"
+        return None
 
     def check_sum(self, limit: SumLimit, *path: str | int) -> None:
         """Raises `Refusal` unless the argument can be added up: named here, required, a number and never negative."""
@@ -123,6 +160,8 @@ class Clause(Model):
             "limits": self.limits.to_json(),
             "approval": self.approval.to_json() if self.approval else None,
             "observe": self.observe,
+            "secret": list(self.secret),
+            "redact": list(self.redact),
         }
 
 

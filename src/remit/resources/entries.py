@@ -72,6 +72,8 @@ class EntrySpec(BaseModel):
     """Arguments that evidence cannot hold and need not."""
     labels: list[str] = []
     """What a session has touched once this tool ran."""
+    result: Literal["keep", "commit", "redact"] = "keep"
+    """`commit`: of what the tool returns, the ledger has commitment and size only; `redact`: reviewers see it masked."""
     on_text_change: Literal["deny", "finding"] = "deny"
     """When only words of the tool's definition changed: refuse its calls until a person accepts that, or record it."""
 
@@ -92,6 +94,7 @@ class ToolEntry:
     arguments: frozenset[str]
     """Every argument that an access is made from, covered or not."""
     action_words: tuple[str, ...]
+    result: Literal["keep", "commit", "redact"]
     on_text_change: Literal["deny", "finding"]
     _resolve: Resolver = field(repr=False, compare=False)
 
@@ -158,6 +161,7 @@ def read_entry(key: str, written: Any) -> tuple[ToolEntry, dict[str, Any]]:
         covered=frozenset().union(*(template.covered for template in templates)),
         arguments=frozenset().union(*(template.arguments for template in templates)),
         on_text_change=spec.on_text_change,
+        result=spec.result,
         action_words=tuple(dict.fromkeys(action for template in templates for action in template.actions)),
         _resolve=_together(templates),
     )
@@ -204,8 +208,11 @@ def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Prob
             )
     for word, names in (("secret", spec.secret), ("redact", spec.redact), ("opaque", spec.opaque)):
         for index, name in enumerate(names):
-            if any(slot.argument == name for slot in slots if slot.whole):
+            if any(slot.argument == name for slot in slots if slot.whole or word != "opaque"):
                 yield Problem((word, index), f"{name} is {word} and also names a resource, which evidence shows")
+    for index, name in enumerate(spec.redact):
+        if name in spec.secret:
+            yield Problem(("redact", index), f"{name} is secret and redact; a secret is never kept, so drop redact")
     yield from _of_statements(spec, references)
     rooted = any(slot.rooted for slot in slots)
     kinds = set(spec.kinds.values())

@@ -37,6 +37,7 @@ def wider(child: Clause, parent: Parent, pair: Pair) -> list[str]:
         *_injected(child.injected, parent.clause.injected, pair),
         *_limits(child, parent.clause),
         *_approval(child.approval, parent.clause.approval),
+        *_marks(child, parent.clause),
         *(
             ["only observes, so that what it does not allow runs all the same; its parent enforces"]
             if child.observe and not parent.observed
@@ -106,6 +107,23 @@ def _bound(name: str, child: Constraint, parent: Constraint, pair: Pair) -> list
     if child.optional and not parent.optional:
         found.append(f"`{name}` may be left out; its parent requires it")
     return found
+
+
+# -- marks
+
+
+def _marks(child: Clause, parent: Clause) -> list[str]:
+    found = [
+        f"does not mark `{name}` secret; its parent does"
+        for name in parent.secret
+        if name not in child.secret and (name in child.arguments or name in child.injected or child.other_arguments)
+    ]
+    return found + [
+        f"does not mark `{name}` redact; its parent does"
+        for name in parent.redact
+        if name not in {*child.redact, *child.secret}
+        and (name in child.arguments or name in child.injected or child.other_arguments)
+    ]
 
 
 # -- limits and approval
