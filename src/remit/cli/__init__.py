@@ -25,6 +25,7 @@ from remit.cli import (
     usage,
     verify,
     who,
+    witness,
 )
 from remit.cli.border import RemitGroup
 
@@ -74,6 +75,7 @@ app.command("usage")(usage.usage)
 app.add_typer(review.app, name="review")
 app.add_typer(policy.app, name="policy")
 app.command("verify")(verify.verify)
+app.add_typer(witness.app, name="witness")
 app.add_typer(mcp.app, name="mcp")
 
 
