@@ -12,6 +12,7 @@ from remit.cli import (
     approval,
     call,
     demo,
+    export,
     grant,
     login,
     mcp,
@@ -75,6 +76,7 @@ app.command("usage")(usage.usage)
 app.add_typer(review.app, name="review")
 app.add_typer(policy.app, name="policy")
 app.command("verify")(verify.verify)
+app.add_typer(export.app, name="export")
 app.add_typer(witness.app, name="witness")
 app.add_typer(mcp.app, name="mcp")
 

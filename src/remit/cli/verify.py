@@ -1,19 +1,110 @@
-"""`remit verify`: recompute everything that the ledger claims."""
+"""`remit verify`: recompute everything that the ledger, or a bundle of evidence, claims."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, NoReturn
+
 import typer
 
+from remit import remit_verify
 from remit.app import default_url
 from remit.cli.border import NO, say
 from remit.cli.options import AsJson, Url, require_ledger
 from remit.cli.output import console, facts, show_json
-from remit.errors import VerificationError
+from remit.errors import UsageError, VerificationError
 from remit.ledger import Ledger, Verified
 
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        help="The log's key: VKEY, VKEY@FROM-TO for the heads of these sizes only, or a file; may be repeated.",
+        show_default=False,
+    ),
+]
+Witnesses = Annotated[
+    list[str] | None,
+    typer.Option("--witness", help="A witness's key: VKEY or a file; may be repeated.", show_default=False),
+]
+Quorum = Annotated[
+    int | None, typer.Option(help="How many of the witnesses are enough. Without it, all.", show_default=False)
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="A c2sp.org/tlog-policy file instead of --witness.", show_default=False),
+]
+Fresh = Annotated[
+    str | None, typer.Option(help="How old the witnesses' word may be: 24h, 90m, 7d.", show_default=False)
+]
+Since = Annotated[
+    Path | None,
+    typer.Option(help="A checkpoint that you kept: the log has to continue it.", show_default=False),
+]
+BundlePath = Annotated[
+    Path | None,
+    typer.Argument(metavar="BUNDLE", help="A folder or zip of evidence. Without it, the ledger.", show_default=False),
+]
 
-def verify(url: Url = None, as_json: AsJson = False) -> None:
-    """Recompute every hash, signature and sequence, and compare with the head pinned outside. Exit 1: it breaks."""
+
+def verify(
+    bundle: BundlePath = None,
+    key: Keys = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
+    policy: PolicyFile = None,
+    fresh: Fresh = None,
+    since: Since = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every hash, signature and sequence. Exit 1: it breaks.
+
+    Of a ledger, compared with the head pinned outside it. Of a BUNDLE, with --key as the only trust root: nothing in it
+    is taken for a key. `remit-verify` is the same check in one file.
+    """
+    if bundle is None:
+        if key or witness or quorum is not None or policy or fresh or since:
+            raise UsageError("--key, --witness, --quorum, --policy, --fresh and --since are for a BUNDLE; name one")
+        _ledger(url, as_json)
+    else:
+        _bundle(bundle, key, witness, quorum, policy, fresh, since, as_json)
+
+
+def _bundle(
+    bundle: Path,
+    key: list[str] | None,
+    witness: list[str] | None,
+    quorum: int | None,
+    policy: Path | None,
+    fresh: str | None,
+    since: Path | None,
+    as_json: bool,
+) -> None:
+    try:
+        roots = remit_verify.roots_of(key or (), witness or (), quorum=quorum, policy=policy, fresh=fresh, since=since)
+        found = remit_verify.verify(remit_verify.Files.open(bundle), roots)
+    except remit_verify.Misuse as error:
+        raise UsageError(str(error)) from error
+    except remit_verify.NotVerified as error:
+        _not_verified(str(error), error.index, as_json)
+    if as_json:
+        show_json({"verified": True, **found.as_dict()})
+    else:
+        for sentence in remit_verify.sentences(found):
+            console().print(sentence, markup=False)
+
+
+def _not_verified(why: str, index: int | None, as_json: bool) -> NoReturn:
+    if as_json:
+        show_json({"verified": False, "at": index, "why": why})
+    else:
+        where = f" at record {index}" if index is not None else ""
+        say(f"NOT verified{where}: {why}")
+    raise typer.Exit(NO) from None
+
+
+def _ledger(url: str | None, as_json: bool) -> None:
     url = url or default_url()
     require_ledger(url)
     try:
@@ -21,12 +112,7 @@ def verify(url: Url = None, as_json: AsJson = False) -> None:
             found = ledger.verify()
             origin, key = ledger.origin, ledger.verifier_key
     except VerificationError as error:
-        if as_json:
-            show_json({"verified": False, "at": error.index, "why": str(error)})
-        else:
-            where = f" at record {error.index}" if error.index is not None else ""
-            say(f"NOT verified{where}: {error}")
-        raise typer.Exit(NO) from None
+        _not_verified(str(error), error.index, as_json)
     if as_json:
         show_json({"verified": True, "origin": origin, "key": key, **_as_dict(found)})
     else:
