@@ -32,6 +32,8 @@ from remit.governing import govern, governed
 from remit.identity import Credential, Identity
 from remit.issuing import Grant
 from remit.ledger import Ledger, Record
+from remit.ledger.wrapping import KeyEncryption
+from remit.privacy import Privacy
 from remit.requesting import GrantRequest
 from remit.resources.definitions import ToolDefinition
 from remit.sessions import Session
@@ -51,8 +53,10 @@ __all__ = [
     "GrantRequest",
     "Identity",
     "IdentityError",
+    "KeyEncryption",
     "Ledger",
     "NotCanonical",
+    "Privacy",
     "Record",
     "Remedy",
     "RemitError",

@@ -22,7 +22,9 @@ from remit.gate import Gate
 from remit.identity import Authenticator, Credential, People
 from remit.issuing import Grant
 from remit.ledger import Ledger
+from remit.ledger.wrapping import KeyEncryption
 from remit.parties import Workload
+from remit.privacy import Privacy
 from remit.requesting import GrantRequest
 from remit.resources.catalogue import Catalogue
 from remit.review import verdicts
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from remit.exchanging import Exchanged
     from remit.ledger import Record, Txn, Verified
     from remit.tokens import TokenEndpoint, TokenVerifier
+
+WRITING: Final = frozenset({"session", "approve", "review"})
+"""Capabilities whose records hold what agents, tools and reviewers wrote, so that the detector is loaded for them."""
 
 EVENTS: Final = ("approval.requested", "call.denied", "call.outcome", "grant.requested")
 """What `App.on` listens for."""
@@ -52,6 +57,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     environment: str = "unspecified",
     home: str | Path | None = None,
     clock: Callable[[], datetime] | None = None,
+    privacy: Privacy | None = None,
+    key_encryption: KeyEncryption | None = None,
 ) -> App:
     """Open a ledger, making it when it does not exist yet.
 
@@ -75,6 +82,10 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
             The folder of keys, locks and the pinned head; `<database>.remit` beside the database when omitted.
         clock:
             For tests: gives the time instead of the system (timezone-aware UTC).
+        privacy:
+            What is kept of arguments and results; `$REMIT_DETECT` and `$REMIT_RESULTS` when omitted, else the defaults.
+        key_encryption:
+            A key service that wraps the keys of records; `$REMIT_KEK` when omitted, else the key in the home.
 
     Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
@@ -89,7 +100,13 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     roles = people if isinstance(people, People) else _people(people)
     known = Catalogue.load(*_sources(catalogue))
     guardrails = _guardrails(policies)
-    ledger = Ledger.open_or_create(url, home=Path(home) if home is not None else None, clock=clock)
+    ledger = Ledger.open_or_create(
+        url, home=Path(home) if home is not None else None, clock=clock, key_encryption=key_encryption
+    )
+    kept = privacy if privacy is not None else Privacy.from_environment()
+    detector = kept.detector() if capabilities & WRITING and ledger.sealer is not None else None
+    if ledger.sealer is not None:
+        ledger.sealer.detector = detector
     issue_key, issue_public = _issue_keys(ledger.home, may_issue="issue" in capabilities)
     deployment = Deployment(
         ledger=ledger,
@@ -102,6 +119,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         own_files=OwnFiles([*ledger.files(), *_sources(policies)]),
         guardrails=guardrails,
         environment=environment,
+        privacy=kept,
+        detector=detector,
     )
     _warn_of_misfits(deployment)
     return App(url, deployment)

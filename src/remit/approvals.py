@@ -17,19 +17,22 @@ from remit.calls import CallRequest
 from remit.errors import Denied, Remedy, UsageError
 from remit.ledger import values
 from remit.ledger.canonical import canonical
+from remit.ledger.hiding import hidden_names
+from remit.marks import for_people
 from remit.pins import in_force
 from remit.store.tables import ApprovalRow, GrantRow, SessionRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.ledger import Record, Txn
+    from remit.store.readmodels import ReadModels
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
     """A question that waits, or waited, for a person.
 
-    `arguments` are exactly what would run; None once they were erased.
+    `arguments` are what would run, secrets and redactions by their name only; None once they were erased.
     """
 
     id: str
@@ -64,10 +67,10 @@ def question(approval_id: str, rule: str, need: ApprovalNeed, now: datetime, end
 
 
 def open_question(
-    txn: Txn, session_id: str, call_id: str, data: Mapping[str, Any], content: str, record_id: str
+    rows: ReadModels, session_id: str, call_id: str, data: Mapping[str, Any], content: str, record_id: str
 ) -> None:
     """The read model's row of a fresh question."""
-    txn.put(
+    rows.put(
         "approvals",
         data["approval"],
         call_id=call_id,
@@ -190,7 +193,7 @@ def _approval(deployment: Deployment, row: Mapping[str, Any], reading: Any) -> A
         rule=row["rule"],
         expires=datetime.fromisoformat(row["expires"]),
         decided_by=tuple(json.loads(row["decided_by"])),
-        arguments=view["arguments"],
+        arguments=for_people(asked, {"arguments": view["arguments"]})["arguments"],
         accesses=tuple(view["accesses"]),
         agent=view["agent"],
         principal=view["principal"],
@@ -199,8 +202,13 @@ def _approval(deployment: Deployment, row: Mapping[str, Any], reading: Any) -> A
     )
 
 
-def approved_call(deployment: Deployment, approval_id: str, run: Callable[..., Any]) -> tuple[Approval, CallRequest]:
-    """The approval, and exactly the call it is about. Raises `Denied` when it cannot be used (any more)."""
+def approved_call(
+    deployment: Deployment, approval_id: str, run: Callable[..., Any], secrets: Mapping[str, Any] | None = None
+) -> tuple[Approval, CallRequest]:
+    """The approval, and exactly the call it is about. Raises `Denied` when it cannot be used (any more).
+
+    `secrets` are the arguments that were kept nowhere; with others than those that were asked about it does not run.
+    """
     approval = load(deployment, approval_id)
     if approval.state == "requested":
         raise Denied(
@@ -219,10 +227,11 @@ def approved_call(deployment: Deployment, approval_id: str, run: Callable[..., A
         )
     if approval.arguments is None:
         raise Denied("The arguments that were approved are erased.", code="approval_mismatch", call_id=approval.call_id)
-    injected, defined = _around(deployment, approval_id)
+    private, defined = _around(deployment, approval_id)
+    injected = _whole(private.get("injected", {}), {}, approval, "what the application fills in as")
     request = CallRequest(
         approval.tool,
-        values.decode(approval.arguments),  # evidence tells 20.0 from 20 by an encoding of its own
+        _whole(private.get("arguments", {}), secrets or {}, approval, "the argument"),
         run,
         injected=injected,
         definition=in_force(deployment, approval.tool) if defined else None,
@@ -231,11 +240,25 @@ def approved_call(deployment: Deployment, approval_id: str, run: Callable[..., A
     return approval, request
 
 
+def _whole(tree: Any, secrets: Mapping[str, Any], approval: Approval, what: str) -> dict[str, Any]:
+    """Values as they would run, with the secrets that only the caller has. Raises `Denied` where one is missing."""
+    missing = hidden_names(tree)
+    if left := sorted(missing - secrets.keys()):
+        raise Denied(
+            f"{what[0].upper()}{what[1:]} `{left[0]}` of {approval.tool} is secret, so it was kept nowhere. Make the "
+            f"same call again, or resume with secrets={{{left[0]!r}: …}}.",
+            code="approval_mismatch",
+            call_id=approval.call_id,
+        )
+    kept = {name: item for name, item in tree.items() if name not in missing}
+    # evidence tells 20.0 from 20 by an encoding of its own
+    return {**values.decode(kept), **{name: secrets[name] for name in missing}}
+
+
 def _around(deployment: Deployment, approval_id: str) -> tuple[Mapping[str, Any], bool]:
-    """What the application had filled in, and whether the tool's definition was known, when the question was put."""
+    """The private values of a question, and whether the tool's definition was known when it was put."""
     query = select(col(ApprovalRow.requested_record)).where(col(ApprovalRow.id) == approval_id)
     [(record_id,)] = deployment.ledger.read().rows(query)
     asked = deployment.ledger.record(record_id)
     assert asked is not None
-    private = asked.disclosed() or {}
-    return values.decode(private.get("injected", {})), asked.data.get("definition") is not None
+    return asked.disclosed() or {}, asked.data.get("definition") is not None

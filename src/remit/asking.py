@@ -17,6 +17,7 @@ from remit import approvals
 from remit.authority.calls import ApprovalNeed, Decision
 from remit.errors import DenialCode
 from remit.ledger import values
+from remit.prepare import accesses_of, added_digest
 from remit.store.tables import ApprovalRow
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Questions:
         self._session = session
         self._request = request
         self._prepared = prepared
-        self._accesses = [str(access) for access in prepared.view.accesses]
+        self._accesses = accesses_of(prepared)
 
     # -- answers
 
@@ -123,9 +124,15 @@ class Questions:
             return "what is left of its record"
         if private.get("accesses", []) != self._accesses:
             return "what the call touches"
-        if values.decode(private.get("injected", {})) != dict(self._prepared.view.injected):
+        if not self._same_added(private):
             return "what the application fills in"
         return None
+
+    def _same_added(self, private: Mapping[str, Any]) -> bool:
+        """Whether the application fills in what it did; what of that is secret is told by its keyed digest."""
+        if "added" in private or self._prepared.injected.hidden:
+            return bool(private.get("added") == added_digest(self._deployment, self._prepared))
+        return bool(values.decode(private.get("injected", {})) == dict(self._prepared.view.injected))
 
     # -- rows
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from remit.authority.calls import CallView, Decision
 from remit.ledger.values import Encoded
+from remit.marks import NOTHING, Marked
 
 if TYPE_CHECKING:
     from remit.authority.compile import CompiledGrant
@@ -104,6 +105,8 @@ class Prepared:
     matched: Match
     provisional: Decision
     draft: Draft | None = None
+    injected: Encoded = field(default_factory=lambda: Encoded({}))
+    marked: Marked = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Ticket:
     started: int
     resumed: bool = False
     process: int = field(default_factory=os.getpid)
+    marked: Marked = NOTHING
 
     @classmethod
     def begin(
@@ -131,12 +135,13 @@ class Ticket:
         labels: tuple[str, ...] = (),
         *,
         resumed: bool = False,
+        marked: Marked = NOTHING,
     ) -> Ticket:
         """A ticket whose clock starts now (monotonic nanoseconds). `root`: the grant that its `labels` go to.
 
-        `resumed`: the call goes on, it does not begin.
+        `resumed`: the call goes on, it does not begin. `marked`: what of it must not be kept.
         """
-        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns(), resumed)
+        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns(), resumed, marked=marked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from remit.authority.terms import GrantTerms
 from remit.errors import GrantError, IdentityError, UsageError, VerificationError
 from remit.identity import Authenticator, Credential, Identity, People, TokenCredential
 from remit.ledger import Ledger, Txn
+from remit.privacy import Privacy
 from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
 from remit.signing import GRANT_TYPE, SigningKey, VerifyingKey
@@ -27,6 +28,7 @@ from remit.store.tables import ToolRow
 
 if TYPE_CHECKING:
     from remit.authority.cedar import CedarGuardrails
+    from remit.detecting import ShapeDetector
 
 GUARDRAILS_TYPE: Final = "application/vnd.remit.guardrails+json"
 
@@ -54,6 +56,8 @@ class Deployment:
     own_files: OwnFiles
     guardrails: CedarGuardrails | None = None
     environment: str = "unspecified"
+    privacy: Privacy = field(default_factory=Privacy)
+    detector: ShapeDetector | None = None
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     histories: Histories = field(default_factory=Histories)
     """Earlier calls of sessions, for `from`."""
@@ -114,6 +118,7 @@ class Deployment:
             "people": txn.artefact(self.people.content, "application/vnd.remit.people+json"),
             "development": self.development,
             "issue_key": self.issue_public.text,
+            "privacy": self.privacy.as_record() | {"key": self.ledger.sealer.key_id if self.ledger.sealer else None},
         }
         if self.guardrails is not None:
             found["guardrails"] = txn.artefact(self.guardrails.source, GUARDRAILS_TYPE)

@@ -56,7 +56,7 @@ def decide_now(deployment: Deployment, txn: Txn, session: Session, prepared: Pre
     if not session.take_up(txn, prepared.chain):
         return None
     facts = read_facts(txn, session, call=prepared.view)
-    return settle(session.chain, prepared.matched, facts, deployment.guardrails)
+    return prepared.marked.decision(settle(session.chain, prepared.matched, facts, deployment.guardrails))
 
 
 class _Attempt:
@@ -128,7 +128,8 @@ class _Attempt:
         return self._permit(decision, facts)
 
     def _settle(self, facts: Facts) -> Decision:
-        return settle(self.session.chain, self.prepared.matched, facts, self.deployment.guardrails)
+        decision = settle(self.session.chain, self.prepared.matched, facts, self.deployment.guardrails)
+        return self.prepared.marked.decision(decision)
 
     # -- what was before
 
@@ -297,6 +298,7 @@ class _Attempt:
         session, prepared = self.session, self.prepared
         acting = session.chain[-1].terms
         data: dict[str, Any] = {
+            **prepared.marked.as_record(),
             "call": self.call_id,
             "tool": prepared.tool,
             "principal": session.principal,
@@ -345,7 +347,7 @@ class _Attempt:
             made.data.clear()
             made.data.update(data)
             return made
-        private = private_of(prepared, decision.reason)
+        private = private_of(self.deployment, prepared, decision.reason)
         if sums:
             private["sums"] = sums  # they say what arguments held, so they are no leaf text
         if hidden:
@@ -405,6 +407,7 @@ class _Attempt:
             self.session.chain[0].terms.id,
             carried,
             resumed=resumes is not None,
+            marked=self.prepared.marked,
         )
 
     def _spends(self, decision: Decision) -> tuple[tuple[str, str], ...]:

@@ -30,6 +30,7 @@ from remit import entry, prepare
 from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, Remedy, Unrepresentable, UsageError
 from remit.ledger import values
+from remit.ledger.hiding import is_hidden
 from remit.outcomes import Outcomes, error_text, read_exception, read_result
 from remit.streams import AsyncStream, Stream
 
@@ -230,6 +231,12 @@ class Gate:
         if private is None or "result" not in private:
             raise Denied(
                 "This call ran before and its result was erased; it does not run twice.",
+                code="already_executed",
+                call_id=found.call_id,
+            )
+        if is_hidden(private["result"]):
+            raise Denied(
+                "This call ran before; its result held something secret, which is kept nowhere. It does not run twice.",
                 code="already_executed",
                 call_id=found.call_id,
             )

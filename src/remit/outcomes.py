@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import labels
+from remit import keeping, labels
 from remit.calls import CallRequest, Status, Ticket
 from remit.counters import give_back
 from remit.errors import EvidenceUnavailable, Unrepresentable
-from remit.ledger import values
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -43,7 +42,8 @@ def read_result(request: CallRequest, result: Any) -> tuple[Status, str | None]:
     try:
         return request.classify(result)
     except Exception as error:  # the tool has run: what cannot be read is unknown, never lost
-        logger.exception("the result of %s could not be read", request.tool)
+        # What it says may be what the tool returned, and a log is no place for that.
+        logger.error("the result of %s could not be read (%s)", request.tool, type(error).__name__)
         return "unknown", f"the result could not be read: {error_text(error)}"
 
 
@@ -101,10 +101,10 @@ class Outcomes:
             data["labels"] = list(carried)
         private: dict[str, Any] = {}
         if returned:
-            data["result"], kept = _keep(result)
+            data["result"], kept = keeping.keep(self._deployment, ticket, result)
             private |= kept
         if detail is not None:
-            private["error"] = _encodable(detail)
+            private["error"] = keeping.text(self._deployment, ticket, _encodable(detail))
         draft = self._draft(session_id, data, private)
 
         def append(txn: Txn) -> None:
@@ -196,14 +196,3 @@ class Outcomes:
         """Write everything that is owed. Raises `EvidenceUnavailable` when that cannot be done."""
         for session_id in list(self._unsettled):
             self.settle(session_id)
-
-
-def _keep(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(leaf part, private part) of a result: kept whole where evidence can hold it, else only what it was."""
-    try:
-        encoded = values.Encoded(values.encode(result))
-    except Unrepresentable as error:
-        return {"kept": False, "why": error.code, "type": type(result).__qualname__}, {}
-    except Exception:  # noqa: BLE001 - a result whose own code fails when it is read; the tool has run all the same
-        return {"kept": False, "why": "argument_unrepresentable", "type": type(result).__qualname__}, {}
-    return {"kept": True}, {"result": encoded}

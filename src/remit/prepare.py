@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import provenance
+from remit import marks, provenance
 from remit.authority.calls import CallView, Facts, Failure
 from remit.authority.compile import CompiledGrant
 from remit.authority.decide import Match, match, settle
@@ -45,27 +45,33 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
     except GrantError as error:
         tool, failure = "local.unnamed", Failure("tool_not_granted", "tool", str(error), Remedy("stop"))
     known = deployment.catalogue.entry(tool)
-    encoded = values.Encoded({})
+    encoded, added = values.Encoded({}), values.Encoded({})
     snapshot: dict[str, Any] = {}
+    marked = marks.NOTHING
     try:
         encoded, snapshot = _snapshot(request.arguments, known)
         injected = {name: value for name, value in request.injected.items() if _scalar(value)}
-        values.encode(injected)
+        added = values.Encoded(values.encode(injected))
+        sealer = deployment.ledger.sealer
+        detector = sealer.detector if sealer is not None else None
+        marked = marks.mark(marks.marks_of(known, chain, tool), known, encoded, added, detector)
     except Unrepresentable as error:
         code: DenialCode = "too_large" if error.code == "too_large" else "argument_unrepresentable"
         failure = Failure(code, tool, str(error), Remedy("change_argument"))
         injected = {}
-    view = CallView(tool, snapshot, snapshot, frozenset(), injected, (), frozenset(), None, known is not None)
+    view = CallView(
+        tool, snapshot, snapshot, frozenset(), injected, (), frozenset(), None, known is not None, marked.hidden
+    )
     if failure is None and request.objection is not None:
         remedy = Remedy("change_argument", request.objection)
         failure = Failure("argument_out_of_bounds", f"{tool}:sent", f"{request.objection}.", remedy)
     if failure is None:
-        view, failure = _resolve(view, request, known)
+        view, failure = _resolve(view, request, known, marked)
         if failure is None and any(link.pickers for link in chain):
             view = replace(view, sources=provenance.gather(deployment, session.id, chain, view))
     matched = judge(chain, view, failure, deployment.own_files)
     ledger = deployment.ledger
-    provisional = settle(chain, matched, _unspent(session), deployment.guardrails)
+    provisional = marked.decision(settle(chain, matched, _unspent(session), deployment.guardrails))
     prepared = Prepared(
         tool=tool,
         chain=chain,
@@ -74,9 +80,11 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         view=view,
         content=ledger.keyed("content", tool, encoded.canonical),
         identity=_identity(deployment, session, request),
-        named=_named(chain, request, snapshot, tool),
+        named=_named(chain, request, snapshot, tool, marked),
         matched=matched,
         provisional=provisional,
+        injected=added,
+        marked=marked,
     )
     try:
         prepared.draft = _drafted(deployment, session, prepared)
@@ -84,7 +92,8 @@ def prepare(deployment: Deployment, session: Session, request: CallRequest) -> P
         refusal = Failure("too_large", f"{tool}:resources", str(error), Remedy("change_argument"))
         prepared.view = replace(view, accesses=())
         prepared.matched = Match.refused(refusal, prepared.view)
-        prepared.provisional = settle(chain, prepared.matched, _unspent(session), deployment.guardrails)
+        settled = settle(chain, prepared.matched, _unspent(session), deployment.guardrails)
+        prepared.provisional = marked.decision(settled)
         prepared.draft = _drafted(deployment, session, prepared)
     return prepared
 
@@ -107,25 +116,49 @@ def _unspent(session: Session) -> Facts:
 def _drafted(deployment: Deployment, session: Session, prepared: Prepared) -> Draft:
     """The record that will most likely be written, sealed here and not in the writer's thread."""
     kind = {"permit": "call.intent", "deny": "call.denied", "ask": "approval.requested"}[prepared.provisional.effect]
-    private = private_of(prepared, prepared.provisional.reason)
+    private = private_of(deployment, prepared, prepared.provisional.reason)
     return deployment.ledger.draft(kind, session=session.id, data={}, private=private, named=prepared.named)
 
 
-def private_of(prepared: Prepared, reason: str) -> dict[str, Any]:
-    """What of a call is committed to in the leaf and kept, erasable, in the payload."""
+def private_of(deployment: Deployment, prepared: Prepared, reason: str) -> dict[str, Any]:
+    """What of a call is committed to in the leaf and kept, erasable, in the payload: without what is secret of it.
+
+    With something secret the payload also has the keyed digests that tell the same values again.
+    """
     view = prepared.view
-    private: dict[str, Any] = {"arguments": prepared.encoded, "reason": reason}
+    private: dict[str, Any] = {"arguments": prepared.encoded, "reason": _known(reason)}
     if view.accesses:
-        private["accesses"] = [str(access) for access in view.accesses]
+        private["accesses"] = _known(accesses_of(prepared))
     if view.injected:
-        private["injected"] = dict(view.injected)
+        private["injected"] = prepared.injected
     if filled := view.defaulted - view.arguments.keys():
         private["defaults"] = {name: view.effective[name] for name in sorted(filled)}
     if view.unresolved:
-        private["unresolved"] = view.unresolved
+        private["unresolved"] = _known(view.unresolved)
     if view.sources:
-        private["sources"] = provenance.recorded(view.sources)
+        sources = values.Encoded(values.encode(provenance.recorded(view.sources)))
+        sources.hidden = prepared.marked.echoes.hidden_in(sources.tree)
+        private["sources"] = sources
+    if prepared.encoded.hidden:
+        private["content"] = _known(prepared.content)
+    if prepared.injected.hidden:
+        private["added"] = _known(added_digest(deployment, prepared))
     return private
+
+
+def _known(tree: Any) -> values.Encoded:
+    """Text of our own, or made of what was looked through already."""
+    return values.Encoded(values.encode(tree), scanned=True)
+
+
+def accesses_of(prepared: Prepared) -> list[str]:
+    """What a call touches, as its record has it."""
+    return [prepared.marked.text(str(access)) for access in prepared.view.accesses]
+
+
+def added_digest(deployment: Deployment, prepared: Prepared) -> str:
+    """The keyed digest of what the application filled in."""
+    return deployment.ledger.keyed("added", prepared.injected.canonical)
 
 
 def action_summary(accesses: tuple[Access, ...]) -> list[str]:
@@ -174,7 +207,9 @@ def _copy_plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> tuple[CallView, Failure | None]:
+def _resolve(
+    view: CallView, request: CallRequest, known: ToolEntry | None, marked: marks.Marked
+) -> tuple[CallView, Failure | None]:
     """Check against the pinned schema, fill its defaults, and turn arguments into accesses."""
     effective: Mapping[str, Any] = view.arguments
     defaulted: frozenset[str] = frozenset()
@@ -197,9 +232,15 @@ def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> t
         try:
             accesses = known.resolve(effective)
         except NotCanonical as error:
+            sentence = marked.text(str(error))
             if error.code == "too_large":
-                return view, Failure("too_large", f"{view.tool}:resources", str(error), Remedy("change_argument"))
-            unresolved = str(error)
+                return view, Failure("too_large", f"{view.tool}:resources", sentence, Remedy("change_argument"))
+            unresolved = sentence
+        shown = known.arguments & (marked.marks.secret | marked.marks.redact)
+        if shown and accesses:
+            # A grant marked it before the catalogue made a resource of it, which evidence shows: fail closed.
+            accesses = ()
+            unresolved = f"the argument {min(shown)} is marked secret or redact, and what is touched would show it"
     return (
         CallView(
             tool=view.tool,
@@ -211,7 +252,7 @@ def _resolve(view: CallView, request: CallRequest, known: ToolEntry | None) -> t
             covered=covered,
             unresolved=unresolved,
             catalogued=known is not None and known.yields_accesses,
-            secret=known.secret if known is not None else frozenset(),
+            secret=marked.hidden,
         ),
         None,
     )
@@ -237,10 +278,14 @@ def _bytes(text: str) -> bytes:
 
 
 def _named(
-    chain: Sequence[CompiledGrant], request: CallRequest, snapshot: Mapping[str, Any], tool: str
+    chain: Sequence[CompiledGrant],
+    request: CallRequest,
+    snapshot: Mapping[str, Any],
+    tool: str,
+    marked: marks.Marked,
 ) -> frozenset[str]:
     """Argument names that somebody other than the model has written: only those may stand in a leaf."""
-    names: set[str] = set()
+    names: set[str] = {*marked.marks.secret, *marked.marks.redact}
     for link in chain:
         names.update(link.argument_names(tool))
     if request.definition is not None:

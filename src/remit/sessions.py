@@ -176,16 +176,21 @@ class Session:
         request = CallRequest(tool, arguments, _never, definition=definition)
         return self._app.gate.explain(self.open(), request)
 
-    def resume(self, approval_id: str, run: Callable[..., Any]) -> Any:
-        """Run exactly the call that was approved, once, after deciding again with the approval as input."""
+    def resume(self, approval_id: str, run: Callable[..., Any], *, secrets: Mapping[str, Any] | None = None) -> Any:
+        """Run exactly the call that was approved, once, after deciding again with the approval as input.
+
+        `secrets` are its secret arguments, which were kept nowhere; others than those that were asked about do not run.
+        """
         try:
-            return self._app.gate.call(self.open(), self._approved(approval_id, run))
+            return self._app.gate.call(self.open(), self._approved(approval_id, run, secrets))
         finally:
             self._close_when_answered()
 
-    async def aresume(self, approval_id: str, run: Callable[..., Any]) -> Any:
+    async def aresume(
+        self, approval_id: str, run: Callable[..., Any], *, secrets: Mapping[str, Any] | None = None
+    ) -> Any:
         """As `resume`, for async code."""
-        request = await asyncio.to_thread(self._approved, approval_id, run)
+        request = await asyncio.to_thread(self._approved, approval_id, run, secrets)
         try:
             return await self._app.gate.acall(self.open(), request)
         finally:
@@ -209,8 +214,8 @@ class Session:
 
         ledger.run(detach)
 
-    def _approved(self, approval_id: str, run: Callable[..., Any]) -> CallRequest:
-        approval, request = approved_call(self._app.deployment, approval_id, run)
+    def _approved(self, approval_id: str, run: Callable[..., Any], secrets: Mapping[str, Any] | None) -> CallRequest:
+        approval, request = approved_call(self._app.deployment, approval_id, run, secrets)
         if approval.session_id != self.id:
             raise UsageError(f"approval {approval_id} belongs to session {approval.session_id}, not to {self.id}")
         return request

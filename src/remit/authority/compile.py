@@ -21,6 +21,7 @@ from remit.resources.access import Pattern
 
 MISSING: Final = object()
 
+
 class Marks(NamedTuple):
     """Arguments that are only committed to, and arguments that reviewers see masked."""
 
@@ -312,6 +313,16 @@ class CompiledGrant:
         if found is None and self._wildcards:
             found = self._argument_names.get(server_wildcard(tool))
         return found or frozenset()
+
+    def reads(self, tool: str) -> frozenset[str]:
+        """The arguments of a tool whose values a decision under this grant depends on."""
+        found: set[str] = set()
+        for clause in self.clauses(tool):
+            source = clause.source
+            both = (*source.arguments.items(), *source.injected.items())
+            found.update(name for name, bound in both if not bound.unbounded)
+            found.update(counter.argument for counter in clause.counters if counter.argument is not None)
+        return frozenset(found)
 
     def marks(self, tool: str) -> Marks:
         """What the grant marks of a tool's arguments, whichever of its clauses admits the call."""

@@ -226,10 +226,10 @@ class Echoes:
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def scrubbed(self, text: str) -> str:
+    def scrubbed(self, text: str, instead: str = placeholder()) -> str:
         """A text in which `[secret]` stands instead."""
         for secret in self._known:
-            text = text.replace(secret, placeholder())
+            text = text.replace(secret, instead)
         return text
 
     def hidden_in(self, tree: Any, by: str = "echo") -> tuple[Hidden, ...]:
@@ -238,7 +238,19 @@ class Echoes:
         for path, text, key in texts(tree):
             spans = [span for secret in self._known for span in occurrences(text, secret)]
             found += hidden_spans(tree, path, text, key, [(*span, None) for span in spans], by)
+        found += [Hidden(path, by) for path, number in _numbers(tree) if number in self._known]
         return tuple(found)
+
+
+def _numbers(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(tree, int | float) and not isinstance(tree, bool):
+        yield path, str(tree)
+    elif isinstance(tree, list):
+        for index, item in enumerate(tree):
+            yield from _numbers(item, (*path, index))
+    elif isinstance(tree, dict) and tree.get(TAG) not in ("secret", "masked"):
+        for key, item in tree.items():
+            yield from _numbers(item, (*path, key))
 
 
 def occurrences(text: str, part: str) -> Iterator[tuple[int, int]]:

@@ -77,15 +77,16 @@ class Hidden(NamedTuple):
     key: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Secret:
-    """What remains of a value that was only committed to: who marked it, and the rule of the detector that did."""
+class Secret(str):
+    """What remains of a value that was only committed to: `[secret]`, who marked it, and by which rule if any."""
 
     by: str
-    rule: str | None = None
+    rule: str | None
 
-    def __str__(self) -> str:
-        return placeholder(self.rule)
+    def __new__(cls, by: str, rule: str | None = None) -> Secret:
+        made = super().__new__(cls, placeholder(rule))
+        made.by, made.rule = by, rule
+        return made
 
 
 def placeholder(rule: str | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 from sqlmodel import col
 
+from remit.marks import for_people
 from remit.store.tables import ApprovalRow, CallRow
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _rows(deployment: Deployment, session_id: str) -> dict[str, dict[str, Any]]:
 
 
 def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | None, replayed: int) -> CallLine:
-    said = begun.disclosed() or {}
+    said = for_people(begun, begun.disclosed() or {})
     came_to = (ended.disclosed() or {}) if ended is not None else {}
     decision = begun.data["decision"]
     accesses = said.get("accesses", ()) if said else None

@@ -32,6 +32,7 @@ WHY: Final[Mapping[str, str]] = {
     "not_run": "it was permitted and did not run",
     "observed": "it ran although it was refused (observed)",
     "erased": "its arguments were erased",
+    "secret": "it reads a secret, which is kept nowhere",
     "unreadable": "its record does not give its decision again",
 }
 """Why a call was left out, in words."""

@@ -6,7 +6,7 @@ covers, and accesses and sources are those that were recorded. What a record doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
@@ -21,6 +21,8 @@ from remit.entry import STANDING
 from remit.errors import NotCanonical, Remedy, RemitError
 from remit.facts import recorded_facts
 from remit.ledger import values
+from remit.ledger.hiding import hidden_names
+from remit.marks import REDACTED, marked_names
 from remit.resources.access import Access
 from remit.resources.catalogue import Catalogue
 from remit.resources.definitions import ToolDefinition
@@ -35,6 +37,7 @@ DECIDED: Final = ("call.intent", "call.denied", "call.resumed", "approval.reques
 
 Undecidable = Literal[
     "erased",
+    "secret",
     "beside",
     "not_kept",
     "adapter",
@@ -46,7 +49,7 @@ Undecidable = Literal[
 ]
 """Why a recorded call is not decided again, or not under other files.
 
-`erased`: its arguments are gone. `beside`: it was refused by something that is no decision about its authority, such as
+`erased`: its arguments are gone. `secret`: the decision reads what was only committed to. `beside`: it was refused by something that is no decision about its authority, such as
 a call id that came before. `not_kept`: its arguments could not be kept as evidence. `adapter`: the adapter refused what
 its framework would have changed. `inexact`: its arguments were objects, of which evidence keeps the content only.
 `own_files`: Remit's own files lay elsewhere. `facts_missing`: the new guardrails read what was not recorded.
@@ -100,6 +103,12 @@ class Recalled:
     facts: Facts
     guardrails: Guardrails | None
     inexact: bool
+    hidden: frozenset[str] = frozenset()
+
+    def require_readable(self, chain: Sequence[CompiledGrant], guardrails: Guardrails | None) -> None:
+        """Raises `CannotRecall` when deciding under these reads an argument that was only committed to."""
+        if self.hidden and (guardrails is not None or any(self.hidden & link.reads(self.view.tool) for link in chain)):
+            raise CannotRecall("secret")
 
     @property
     def guarded(self) -> bool:
@@ -133,7 +142,8 @@ class Recall:
         if "chain" not in data:
             raise CannotRecall("beside")
         catalogue = self._catalogue(data["catalogue"])
-        view, failure = self._view(data, private, catalogue)
+        hidden = frozenset(hidden_names(private.get("arguments")) | hidden_names(private.get("injected")))
+        view, failure = self._view(data, private, catalogue, marked_names(record, private), hidden)
         return Recalled(
             record=record,
             decided=decided,
@@ -144,10 +154,16 @@ class Recall:
             facts=recorded_facts(data["facts"], private.get("sums")),
             guardrails=self._guardrails(data["guardrails"]) if "guardrails" in data else None,
             inexact=_has_objects(private.get("arguments")),
+            hidden=hidden,
         )
 
     def _view(
-        self, data: Mapping[str, Any], private: Mapping[str, Any], catalogue: Catalogue
+        self,
+        data: Mapping[str, Any],
+        private: Mapping[str, Any],
+        catalogue: Catalogue,
+        marked: frozenset[str],
+        hidden: frozenset[str],
     ) -> tuple[CallView, Failure | None]:
         tool = data["tool"]
         entry = catalogue.entry(tool)
@@ -155,8 +171,12 @@ class Recall:
         effective, defaulted, failure = dict(arguments), frozenset[str](), None
         definition = self._defined(data)
         if definition is not None:
+            by_schema = data["decision"]["rule"] == f"{tool}:schema"
+            if hidden and by_schema:
+                raise CannotRecall("secret")
             try:
-                definition.validate(arguments)
+                if not hidden:  # what is hidden has no shape any more; that the rest passed, the decision says
+                    definition.validate(arguments)
                 effective, defaulted = definition.effective(arguments)
             except NotCanonical as error:
                 remedy = Remedy("change_argument", str(error))
@@ -175,9 +195,11 @@ class Recall:
             covered=entry.covered if entry is not None else frozenset(),
             unresolved=unresolved,
             catalogued=entry is not None and entry.yields_accesses,
-            secret=entry.secret if entry is not None else frozenset(),
+            secret=marked,
             sources=provenance.from_record(private),
         )
+        if any("[secret" in str(access) or REDACTED in str(access) for access in view.accesses):
+            raise CannotRecall("secret")
         return view, failure
 
     def _defined(self, data: Mapping[str, Any]) -> ToolDefinition | None:

@@ -108,6 +108,7 @@ def compare(deployment: Deployment, session_id: str | None = None) -> Reproduced
         found.decisions += 1
         try:
             recalled = recall.of(record)
+            recalled.require_readable(recalled.chain, recalled.guardrails)
         except CannotRecall as cannot:
             found.undecidable[cannot.why] += 1
             continue
@@ -259,6 +260,7 @@ class _Replay:
         others = self._others
         chain = others.chain(recalled)
         guardrails = self._guardrails(recalled)
+        recalled.require_readable(chain, guardrails)
         view, failure = self._view(recalled, chain)
         facts = recalled.facts
         if others.grant is not None:
@@ -278,6 +280,9 @@ class _Replay:
     def _view(self, recalled: Recalled, chain: tuple[CompiledGrant, ...]) -> tuple[CallView, Any]:
         view, failure = recalled.view, recalled.failure
         if self._others.catalogue is not None and failure is None:
+            entry = self._others.catalogue.entry(view.tool)
+            if entry is not None and entry.arguments & recalled.hidden:
+                raise CannotRecall("secret")
             resolved = _resolved(view, self._others.catalogue)
             if (resolved.accesses, resolved.unresolved) != (view.accesses, view.unresolved):
                 self._found.resolver_changed += 1
@@ -309,5 +314,5 @@ def _resolved(view: CallView, catalogue: Catalogue) -> CallView:
         unresolved=unresolved,
         covered=entry.covered if entry is not None else frozenset(),
         catalogued=entry is not None and entry.yields_accesses,
-        secret=entry.secret if entry is not None else frozenset(),
+        secret=view.secret | (entry.secret | entry.redact if entry is not None else frozenset()),
     )
