@@ -38,10 +38,10 @@ WRITER = (
     Piece("settle on the facts of the moment", ("remit.entry:settle",)),
     Piece("leaf: canonical JSON and hash", ("remit.ledger.txn:build_leaf", "remit.ledger.txn:leaf_hash")),
     Piece("transaction: reads, counters, rows", ("remit.ledger.writer:_Turn.run",)),
-    Piece("lock, BEGIN, look at others", ("remit.ledger.batch:Batch._begin",)),
+    Piece("lock, BEGIN, look at others", ("remit.ledger.sqlite_batch:SqliteBatch._begin",)),
     Piece("insert: rows written out", ("remit.ledger.pending:Pending.flush",)),
-    Piece("sign: tree head, checkpoint", ("remit.ledger.batch:Batch._sign",)),
-    Piece("commit: fsync and file guard", ("remit.ledger.batch:Batch.commit",)),
+    Piece("sign: tree head, checkpoint", ("remit.ledger.sqlite_batch:SqliteBatch._sign",)),
+    Piece("commit: fsync and file guard", ("remit.ledger.sqlite_batch:SqliteBatch.commit",)),
 )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from remit.errors import EvidenceUnavailable
 from remit.ids import new_id
 from remit.ledger.lease import Lease, Process, this_process
 from remit.store.shapes import text_time
+
+if TYPE_CHECKING:
+    from remit.ledger.batch import Batch
 
 MAX_CLOCK_LAG: Final = timedelta(minutes=5)
 """How far the clock may be behind the newest record before nothing is written any more."""
@@ -37,9 +38,10 @@ class Mark(NamedTuple):
 class Chain:
     """One writer: a process, or what follows it after a fork. Sequence numbers begin at 0 and have no gaps."""
 
-    def __init__(self, locks: Path) -> None:
+    def __init__(self, lease: Callable[[str], Lease], store: Mapping[str, str]) -> None:
         self.writer = new_id("w")
-        self.lease = Lease(locks, self.writer)
+        self.lease = lease(self.writer)
+        self._store = store
         self.process: Process = this_process()
         self.started = False
         self._wseq = 0
@@ -48,6 +50,7 @@ class Chain:
         self._began = time.monotonic_ns()
         self._sessions: dict[str, int] = {}
         self._touched: list[tuple[str, int]] = []
+        self._forgot = False
 
     # -- time
 
@@ -81,15 +84,13 @@ class Chain:
         """The leaf hash of this writer's last record, in hex; empty before its first."""
         return self._prev
 
-    def place(self, session: str, cursor: sqlite3.Cursor) -> int:
+    def place(self, session: str, batch: Batch) -> int:
         """This writer's next sequence number in `session`."""
         found = self._sessions.get(session)
-        if found is None:
-            [(last,)] = cursor.execute(
-                "SELECT max(sseq) FROM record WHERE session = ? AND writer = ?", (session, self.writer)
-            ).fetchall()
-            found = 0 if last is None else last + 1
-        return found
+        if found is None and self._forgot:
+            last = batch.last_in_session(session, self.writer)
+            return 0 if last is None else last + 1
+        return found or 0
 
     def advance(self, leaf: bytes, moment: datetime, session: str | None, sseq: int | None) -> None:
         """A record was appended."""
@@ -121,6 +122,7 @@ class Chain:
         self._touched.clear()
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.clear()
+            self._forgot = True
 
     def describe(self) -> dict[str, Any]:
         """The data of `recorder.started`."""
@@ -129,6 +131,6 @@ class Chain:
             "host": self.process.host,
             "namespace": self.process.pid_namespace,
             "pid": self.process.pid,
-            "sqlite": sqlite3.sqlite_version,
             "start": self.process.start,
+            **self._store,
         }

@@ -115,6 +115,15 @@ class Home:
 
     # -- keys
 
+    @property
+    def signs(self) -> bool:
+        """Whether the log's key is here. A host that only appends to a shared database needs none."""
+        return (self.path / "log.key").exists()
+
+    def key_name(self) -> str:
+        """What tells the log's key from any other, whatever the log is called."""
+        return Signer("log", self._log_key()).verifier.vkey
+
     def signer(self, verifier: Verifier) -> Signer:
         """The log's signing key. Raises `VerificationError` when it is not the one that was pinned."""
         signer = Signer(verifier.name, self._log_key())

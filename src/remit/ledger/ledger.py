@@ -5,19 +5,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select
 
 from remit.errors import RemitError, UsageError
 from remit.ids import new_id
 from remit.ledger import files, forks
+from remit.ledger.backends import Backend, backend_of, migrate
+from remit.ledger.companions import Company
+from remit.ledger.epochs import LogKeys
 from remit.ledger.keys import Home, Pin
-from remit.ledger.lease import is_dead
 from remit.ledger.payload import Sealer
 from remit.ledger.reading import Reader, Record
 from remit.ledger.records import RECORD_TYPES, Draft, require_id
@@ -25,9 +27,9 @@ from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
 from remit.ledger.wrapping import KeyEncryption, wrapping_for
 from remit.ledger.writer import Writer
-from remit.store.engine import database_path, writing_engine
-from remit.store.migrate import REVISION, revision_of, upgrade
-from remit.store.tables import WriterRow
+from remit.store.migrate import REVISION, revision_of
+from remit.store.stores import Store, store_of
+from remit.store.tables import RecordRow, WriterRow
 
 T = TypeVar("T")
 
@@ -43,7 +45,7 @@ class Ledger:
 
     def __init__(
         self,
-        database: Path,
+        store: Store,
         home: Home,
         pin: Pin,
         *,
@@ -51,16 +53,19 @@ class Ledger:
         clock: Callable[[], datetime] | None,
         key_encryption: KeyEncryption | None = None,
     ) -> None:
-        self._database = database
+        self._store = store
         self._home = home
         self._pin = pin
-        self._clock = clock or _utc_now
+        self._clock = clock or self._shared_now
         wrapping = wrapping_for(home.key_encryption_key(), key_encryption, origin=pin.verifier.name)
         self._sealer = Sealer(wrapping) if wrapping is not None else None
-        self._reader = Reader(database, self._sealer)
-        self._writer = (
-            Writer(database, home.locks, home.commit_lock, home.signer(pin.verifier), self.now) if writer else None
-        )
+        self._reader = Reader(store, self._sealer)
+        self._backend: Backend | None = None
+        self._writer: Writer | None = None
+        self.company = Company(self)
+        if writer:
+            self._backend = backend_of(store, home, pin, server_time=clock is None)
+            self._writer = Writer(self._backend, self.now)
         forks.register(self)
         _open_ledgers.add(self)
 
@@ -75,17 +80,19 @@ class Ledger:
         clock: Callable[[], datetime] | None = None,
         key_encryption: KeyEncryption | None = None,
     ) -> Ledger:
-        """Make a ledger at `url` (`sqlite:///PATH`) with its keys in `home` (by default `PATH.remit/`), and open it.
+        """Make a ledger at `url` with its keys in `home`, and open it.
 
-        `origin` names the log in checkpoints, such as `acme.com/remit-prod`. Raises `UsageError` when there is one.
+        `url` is `sqlite:///PATH` (home by default `PATH.remit/`) or `postgresql+psycopg://HOST/NAME` (by default a
+        folder of the user's data directory). `origin` names the log in checkpoints, such as `acme.com/remit-prod`.
+        Raises `UsageError` when there is one.
         """
-        database, place = database_path(url), _home(url, home)
+        store, place = _places(url, home)
         place.create(origin)
         with files.locked(place.locks / "create.lock"):
             if place.created:
                 raise UsageError(f"a ledger was created in {place.path} before; open it instead")
-            _require_no_records(database)
-            _migrate(database, place, create=True)
+            _require_no_records(store)
+            migrate(store, place, log=place.key_name())
             place.pin_new(origin)
         return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption)
 
@@ -104,15 +111,15 @@ class Ledger:
         in the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is none at `url`, and
         `VerificationError` when it is not what the pin says.
         """
-        database, place = database_path(url), _home(url, home)
-        if not place.created and not database.exists():
-            raise UsageError(f"no ledger at {database}; `remit init` makes one")
+        store, place = _places(url, home)
+        if not place.created and not store.exists():
+            raise UsageError(f"no ledger at {store}; `remit init` makes one")
         pin = place.pin()
-        check_pin(database, pin)
+        check_pin(store, pin)
         if writer:
             files.make_folder(place.locks)
-        _require_schema(database, place, migrate=writer)
-        return Ledger(database, place, pin, writer=writer, clock=clock, key_encryption=key_encryption)
+        _require_schema(store, place, writer=writer)
+        return Ledger(store, place, pin, writer=writer, clock=clock, key_encryption=key_encryption)
 
     @staticmethod
     def open_or_create(
@@ -123,8 +130,8 @@ class Ledger:
         key_encryption: KeyEncryption | None = None,
     ) -> Ledger:
         """Open the ledger at `url`, or make it where neither database nor pin exist."""
-        database, place = database_path(url), _home(url, home)
-        if not place.created and not database.exists():
+        store, place = _places(url, home)
+        if not place.created and not store.exists():
             try:
                 return Ledger.create(url, home=home, clock=clock, key_encryption=key_encryption)
             except UsageError:
@@ -145,6 +152,16 @@ class Ledger:
         return self._pin.verifier.vkey
 
     @property
+    def keys(self) -> LogKeys:
+        """The log's keys, each for the sizes that it signs, as the pin says now."""
+        return self._home.pin().keys
+
+    @property
+    def sequences(self) -> bool:
+        """Whether what is durable is under a signed head at once; else a sequencer sees to that (PostgreSQL)."""
+        return self._store.sequences
+
+    @property
     def home(self) -> Path:
         """The folder of keys, pin and locks."""
         return self._home.path
@@ -156,12 +173,15 @@ class Ledger:
 
     def files(self) -> list[Path]:
         """Everything that belongs to this ledger on disk: what no agent may touch."""
-        name = str(self._database)
-        return [self._database, *(Path(name + suffix) for suffix in ("-wal", "-shm", "-journal")), self.home]
+        return [*self._store.files(), self.home]
 
     def now(self) -> datetime:
-        """The time by the ledger's clock, in UTC."""
+        """The time by the ledger's clock, in UTC: the database's, as far as this process knows it, where it has one."""
         return self._clock().astimezone(UTC)
+
+    def _shared_now(self) -> datetime:
+        now = datetime.now(UTC)
+        return now if self._backend is None else now + self._backend.clock_offset()
 
     # -- writing
 
@@ -174,13 +194,18 @@ class Ledger:
         begun by then never runs. For one that had, nobody can say; if it does become durable after all, `late` runs
         in a transaction of its own with the job's result.
         """
-        return self._require_writer().submit(job, deadline, late)
+        future = self._require_writer().submit(job, deadline, late)
+        if self.company:
+            future.add_done_callback(self.company.noticed)
+        return future
 
     def run(
         self, job: Callable[[Txn], T], *, deadline: float = DEADLINE, late: Callable[[Txn, T], Any] | None = None
     ) -> T:
         """`submit`, and wait for the result."""
         found: T = self._require_writer().run(job, deadline, late)
+        if self.company:
+            self.company.noticed()
         return found
 
     def draft(
@@ -228,9 +253,10 @@ class Ledger:
 
     def dead_writers(self) -> list[str]:
         """Writers that began, did not say that they stopped, and hold no lease any more. Changes nothing."""
-        running = [row for row in self._reader.mappings(select(*_WRITER_COLUMNS)) if row["state"] == "running"]
+        running = self._reader.mappings(select(*_WRITER_COLUMNS).where(WriterRow.__table__.c.state == "running"))  # type: ignore[attr-defined]
         own = self.writer_id
-        return [row["id"] for row in running if row["id"] != own and is_dead(self._home.locks, row["id"], row)]
+        backend = self._backend or backend_of(self._store, self._home, None, server_time=True)
+        return backend.dead([row for row in running if row["id"] != own], self._reader)
 
     # -- reading
 
@@ -256,19 +282,50 @@ class Ledger:
         """Recompute everything, with the pinned key as the only trust root. Raises `VerificationError`."""
         self._pin = self._home.pin()
         with self._reader.reading():
-            found = verify(self._database, self._pin, self._sealer, progress)
+            found = verify(self._store, self._pin, self._sealer, progress)
         self._home.advance_pin(found.size, found.root)
         return found
 
     # -- the end
 
+    def wait_sequenced(self, record_ids: Sequence[str], *, deadline: float = DEADLINE) -> None:
+        """Wait until these records have their index and a signed head covers them; at once on SQLite.
+
+        Raises `EvidenceUnavailable` at the deadline: they are durable, but no sequencer has signed for them yet.
+        """
+        self._require_writer()
+        assert self._backend is not None
+        self._backend.wait_sequenced(record_ids, deadline)
+
+    def wait_witnessed(self, record_id: str, *, deadline: float = DEADLINE) -> None:
+        """Wait until enough witnesses cosigned a head that covers this record.
+
+        Raises `EvidenceUnavailable` at the deadline, and when no witnesses were named.
+        """
+        self.company.wait_witnessed(record_id, deadline)
+
+    def unsequenced(self) -> int:
+        """How many durable records no signed head covers yet. 0 on SQLite."""
+        if self._store.sequences:
+            return 0
+        tables = RecordRow.metadata.tables
+        [(waiting,)] = self._reader.rows(select(func.count()).select_from(tables["pending"]))
+        leaf, head = tables["leaf"].c, tables["head"].c
+        unsigned = select(func.count()).where(leaf.idx >= select(head.size).where(head.id == 1).scalar_subquery())
+        [(placed,)] = self._reader.rows(unsigned)
+        return int(waiting + placed)
+
     def close(self) -> None:
-        """Commit what is queued, record that the recorder stopped, remember the head outside the database."""
+        """Commit what is queued, record that the recorder stopped, remember the head outside the database.
+
+        On PostgreSQL this waits, for a while, until a sequencer has signed for this process's last record.
+        """
         _open_ledgers.discard(self)
+        self.company.close()
         self._reader.close()  # first, so that the writer's connection is the last one and puts everything in one file
-        if self._writer is not None:
+        if self._writer is not None and self._backend is not None:
             self._writer.close()
-            self._home.advance_pin(*self._writer.head)
+            self._home.advance_pin(*(self._backend.close() or self._writer.head))
 
     def __enter__(self) -> Self:
         return self
@@ -279,6 +336,7 @@ class Ledger:
     def _require_writer(self) -> Writer:
         if self._writer is None:
             raise UsageError("this ledger was opened for reading; open it with writer=True to record anything")
+        self.company.require_trust()
         return self._writer
 
     # -- forks: see remit.ledger.forks
@@ -288,9 +346,13 @@ class Ledger:
         self._reader.before_fork()
         if self._writer is not None:
             self._writer.before_fork()
+        if self._backend is not None:
+            self._backend.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
+        if self._backend is not None:
+            self._backend.after_fork_in_parent()
         if self._writer is not None:
             self._writer.after_fork_in_parent()
         self._reader.after_fork_in_parent()
@@ -298,6 +360,8 @@ class Ledger:
     def after_fork_in_child(self) -> None:
         """Become a new writer."""
         self._reader.after_fork_in_child()
+        if self._backend is not None:
+            self._backend.after_fork_in_child()
         if self._writer is not None:
             self._writer.after_fork_in_child()
 
@@ -316,53 +380,37 @@ def _close_all() -> None:
             ledger.close()
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+def _places(url: str, home: Path | None) -> tuple[Store, Home]:
+    store = store_of(url)
+    return store, Home((home if home is not None else store.default_home()).absolute())
 
 
-def _home(url: str, home: Path | None) -> Home:
-    return Home((home if home is not None else Path(f"{database_path(url)}.remit")).absolute())
-
-
-def _require_no_records(database: Path) -> None:
-    if not database.exists():
+def _require_no_records(store: Store) -> None:
+    if not store.exists():
         return
-    with _looking(database) as connection:
-        if revision_of(connection) and connection.execute(text("SELECT count(*) FROM record")).scalar():
-            raise UsageError(f"{database} holds records of a ledger whose pin is missing; restore its home instead")
+    with _looking(store) as connection:
+        if revision_of(connection) and connection.execute(select(func.count()).select_from(RecordRow)).scalar():
+            raise UsageError(f"{store} holds records of a ledger whose pin is missing; restore its home instead")
 
 
-def _require_schema(database: Path, home: Home, *, migrate: bool) -> None:
+def _require_schema(store: Store, home: Home, *, writer: bool) -> None:
     """Migrate a database that an earlier version wrote; refuse one that a later version did."""
-    with _looking(database) as connection:
+    with _looking(store) as connection:
         found = revision_of(connection)
     if found == REVISION:
         return
     if found is None or found > REVISION:
-        raise UsageError(f"{database} is at schema {found}; this version of Remit writes {REVISION}: upgrade Remit")
-    if not migrate:
-        raise UsageError(f"{database} is at schema {found}, older than {REVISION}: open it once for writing")
-    _migrate(database, home, create=False)
+        raise UsageError(f"{store} is at schema {found}; this version of Remit writes {REVISION}: upgrade Remit")
+    if not writer:
+        raise UsageError(f"{store} is at schema {found}, older than {REVISION}: open it once for writing")
+    migrate(store, home)
 
 
 @contextlib.contextmanager
-def _looking(database: Path) -> Iterator[Connection]:
-    reader = Reader(database, None)
+def _looking(store: Store) -> Iterator[Connection]:
+    reader = Reader(store, None)
     try:
         with reader.connection() as connection:
             yield connection
     finally:
         reader.close()
-
-
-def _migrate(database: Path, home: Home, *, create: bool) -> None:
-    """Bring the schema to what this version writes, under the lock that every writer takes."""
-    with files.locked(home.commit_lock):
-        engine = writing_engine(database, create=create)
-        with engine.connect() as connection:
-            if revision_of(connection) == REVISION:
-                return
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            upgrade(connection)
-            connection.exec_driver_sql("INSERT OR IGNORE INTO head (id, size, frontier) VALUES (1, 0, x'')")
-            connection.exec_driver_sql("COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 from remit.store.shapes import SHAPES, Row, Shape, insert_all
@@ -74,8 +75,8 @@ class Pending:
                 changed.columns |= earlier.columns
             rows[key] = changed
 
-    def leaf(self, record_id: str) -> tuple[int, bytes] | None:
-        """Index and bytes of a record that waits to be written."""
+    def leaf(self, record_id: str) -> tuple[int | None, bytes] | None:
+        """Index, where it is known, and bytes of a record that waits to be written."""
         for row in self.records:
             if row[1] == record_id:
                 return row[0], row[-1]
@@ -101,6 +102,11 @@ class Pending:
         self.records, self.payloads, self.artefacts, self.erased = [], [], {}, []
 
     def _flush_rows(self, cursor: sqlite3.Cursor) -> None:
+        for shape, changing, rows in self.groups():
+            insert_all(cursor.execute, shape, rows, changing)
+
+    def groups(self) -> Iterator[tuple[Shape, tuple[str, ...], list[tuple[Any, ...]]]]:
+        """Read-model rows to write, by table and by which columns change, in the order in which they have to be."""
         groups: dict[tuple[int, Shape, tuple[str, ...]], list[tuple[Any, ...]]] = {}
         for changed in self.rows.values():
             if changed.columns:
@@ -111,4 +117,4 @@ class Pending:
                 groups.setdefault((order, shape, changing), []).append(shape.stored(changed.row))
                 changed.fresh, changed.columns = False, set()
         for (_, shape, changing), rows in sorted(groups.items(), key=lambda group: group[0][0]):
-            insert_all(cursor.execute, shape, rows, changing)
+            yield shape, changing, rows

@@ -6,16 +6,15 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, literal, null, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
-from remit.store.engine import at_rest, reading_engine
+from remit.store.stores import Store
 from remit.store.tables import Base
 
 _TABLES: Final = Base.metadata.tables
@@ -23,18 +22,23 @@ _LEAF: Final = _TABLES["leaf"].c
 _RECORD: Final = _TABLES["record"].c
 _PAYLOAD: Final = _TABLES["payload"].c
 _ARTEFACT: Final = _TABLES["artefact"].c
-_BODIES: Final = select(_LEAF.idx, _RECORD.body).where(_LEAF.rid == _RECORD.rid)
+_PENDING: Final = _TABLES["pending"].c
+_BODIES: Final = select(_LEAF.idx, _RECORD.rid, _RECORD.body).where(_LEAF.rid == _RECORD.rid)
+_WAITING: Final = select(null().label("idx"), _RECORD.rid, _RECORD.body).where(_PENDING.rid == _RECORD.rid)
 
 CHUNK: Final = 500
 """Records that are read at once."""
 
 
 class Record:
-    """One record of the log. `body` are its exact bytes; everything else is read from them."""
+    """One record of the log. `body` are its exact bytes; everything else is read from them.
+
+    `index` is None while a sequencer has not given it yet, which is so for moments and on PostgreSQL only.
+    """
 
     __slots__ = ("_parsed", "_reader", "body", "index")
 
-    def __init__(self, index: int, body: bytes, reader: Reader) -> None:
+    def __init__(self, index: int | None, body: bytes, reader: Reader) -> None:
         self.index = index
         self.body = body
         self._reader = reader
@@ -105,9 +109,9 @@ class Record:
 class Reader:
     """Connections for reading. Each thread that reads has one to itself while it reads."""
 
-    def __init__(self, database: Path, sealer: Sealer | None) -> None:
-        self._database = database
-        self._engine = reading_engine(database)
+    def __init__(self, store: Store, sealer: Sealer | None) -> None:
+        self._store = store
+        self._engine = store.reading_engine()
         self._sealer = sealer
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
@@ -131,16 +135,14 @@ class Reader:
                 if found is not None:
                     found.close()
                     found = None
-                raise VerificationError(
-                    f"the ledger at {self._database} cannot be read: {_first_line(error)}"
-                ) from error
+                raise VerificationError(f"the ledger at {self._store} cannot be read: {_first_line(error)}") from error
             finally:
                 if found is not None:
                     self._keep(found)
 
     def _keep(self, connection: Connection) -> None:
         """For the next reader; not when the file was read as one that nobody changes, which is true of now only."""
-        if at_rest(self._database):
+        if self._store.at_rest():
             connection.close()
             return
         with self._lock:
@@ -184,23 +186,49 @@ class Reader:
     def records(
         self, *, session: str | None = None, types: Iterable[str] | None = None, start: int = 0
     ) -> Iterator[Record]:
-        """Records in the log's order from index `start` on."""
-        query = _BODIES.order_by(_LEAF.idx).limit(CHUNK)
+        """Records in the log's order from index `start` on, and after them those that have no index yet."""
+        conditions = []
         if session is not None:
-            query = query.where(_RECORD.session == session)
+            conditions.append(_RECORD.session == session)
         if types is not None:
-            query = query.where(_RECORD.type.in_(list(types)))
+            conditions.append(_RECORD.type.in_(list(types)))
+        placed = _BODIES.where(*conditions).order_by(_LEAF.idx).limit(CHUNK)
+        waiting = None if self._store.sequences else _WAITING.where(*conditions).order_by(_RECORD.rid).limit(CHUNK)
+        after, shown = -1, set[int]()
         while True:
-            found = self.rows(query.where(_LEAF.idx >= start))
-            for index, body in found:
-                yield Record(index, body, self)
-            if len(found) < CHUNK:
+            found = self._chunk(placed.where(_LEAF.idx >= start), waiting, after)
+            indexed = [row for row in found if row[0] is not None]
+            for index, rid, body in indexed:
+                if rid not in shown:
+                    yield Record(index, body, self)
+            if indexed:
+                start = indexed[-1][0] + 1
+            if len(indexed) == CHUNK:
+                continue
+            unplaced = found[len(indexed) :]
+            for _, rid, body in unplaced:
+                shown.add(rid)
+                yield Record(None, body, self)
+            if len(unplaced) < CHUNK:
                 return
-            start = found[-1][0] + 1
+            after = unplaced[-1][1]
+
+    def _chunk(self, placed: Any, waiting: Any, after: int) -> Sequence[Any]:
+        """Records with an index, then those without: of one moment, so that none is missed in between."""
+        if waiting is None:
+            return self.rows(placed)
+        both = union_all(
+            select(placed.subquery(), literal(0).label("part")),
+            select(waiting.where(_PENDING.rid > after).subquery(), literal(1).label("part")),
+        ).subquery()
+        return self.rows(select(both.c.idx, both.c.rid, both.c.body).order_by(both.c.part, both.c.idx, both.c.rid))
 
     def record(self, record_id: str) -> Record | None:
         """One record by its id."""
-        found = self.rows(_BODIES.where(_RECORD.id == record_id))
+        query = select(_LEAF.idx, _RECORD.body).select_from(
+            _TABLES["record"].outerjoin(_TABLES["leaf"], _LEAF.rid == _RECORD.rid)
+        )
+        found = self.rows(query.where(_RECORD.id == record_id))
         return Record(found[0][0], found[0][1], self) if found else None
 
     def artefact(self, digest: str) -> bytes:
@@ -242,7 +270,7 @@ class Reader:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle, self._active, self._paused = [], 0, False
-        self._engine = reading_engine(self._database)
+        self._engine = self._store.reading_engine()
 
 
 def _first_line(error: Exception) -> str:

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where a record came to lie. `time` is the record's, RFC 3339 text."""
+    """Where a record came to lie. `time` is the record's, RFC 3339 text.
 
-    index: int
+    `index` is None where a sequencer gives it later (PostgreSQL): see `Ledger.wait_sequenced`.
+    """
+
+    index: int | None
     id: str
     time: str
 
@@ -73,9 +76,11 @@ class Txn:
 
     def _append(self, draft: Draft) -> Appended:
         chain, own = self._chain, self._own
-        index = self._batch.size + len(own.hashes)
-        session = draft.session
-        sseq = chain.place(session, self._batch.cursor) if session is not None else None
+        index = self._batch.index(len(own.hashes))
+        session, sseq = draft.session, None
+        if session is not None:
+            self._batch.takes_part(session)
+            sseq = chain.place(session, self._batch)
         wseq = chain.wseq
         body = build_leaf(
             draft,
@@ -143,8 +148,11 @@ class Txn:
         self.put("writer", writer, state="buried", stopped=self.now)
         return True
 
-    def leaf(self, record_id: str) -> tuple[int, bytes] | None:
-        """Index and bytes of a record, those of this very transaction included; None when there is none."""
+    def leaf(self, record_id: str) -> tuple[int | None, bytes] | None:
+        """Index (None: it has none yet) and bytes of a record, those of this very transaction included.
+
+        None when there is no such record.
+        """
         return self._own.leaf(record_id) or self._batch.leaf(record_id)
 
     # -- read models
@@ -167,6 +175,14 @@ class Txn:
             changed = self._own.rows[place] = Changed(shape, row, fresh=found is None, known=known)
         changed.shape.check(values)
         changed.set(changed.shape.normal(values))
+
+    def hold(self, table: str, key: str) -> None:
+        """Until this transaction ends, nobody else changes this row, and nobody appends to the session that it is.
+
+        For jobs that judge by a query what a row of its own stands for: what is queried afterwards stays so. Where
+        there is no such row, whoever holds the same name waits.
+        """
+        self._batch.hold(table, key)
 
     def rows(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query that sees what this transaction has written. Slow: it writes everything out first."""

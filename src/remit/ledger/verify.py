@@ -20,14 +20,9 @@ Any difference raises `VerificationError`, with the index of the record where th
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import VerificationError
 from remit.ledger.keys import Pin
@@ -35,7 +30,7 @@ from remit.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from remit.ledger.notes import Checkpoint
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
-from remit.store.engine import reading_engine
+from remit.store.stores import Snapshot, Store
 
 Progress = Callable[[int, int], object]
 
@@ -50,6 +45,7 @@ class Verified:
 
     `erased` counts records whose text was destroyed on purpose, `pinned_size` is the head that was known before.
     `payloads_opened` is False when the key for payloads was not here, so that only their presence was checked.
+    `unsigned` counts records that were found whole, and that no signed head covers yet: on PostgreSQL the newest ones.
     """
 
     size: int
@@ -60,6 +56,7 @@ class Verified:
     erased: int
     pinned_size: int
     payloads_opened: bool
+    unsigned: int = 0
 
 
 @dataclass(slots=True)
@@ -87,24 +84,24 @@ class _Found:
     pinned_seen: bool = False
 
 
-def verify(database: Path, pin: Pin, sealer: Sealer | None, progress: Progress | None = None) -> Verified:
+def verify(store: Store, pin: Pin, sealer: Sealer | None, progress: Progress | None = None) -> Verified:
     """Recompute everything; see the module's docstring for the steps. Raises `VerificationError`."""
-    with _snapshot(database) as cursor:
+    with store.snapshot() as view:
         found = _Found(pinned_seen=pin.size == 0)  # (1) the pin is the caller's
-        _require_tables(cursor, database)  # (2)
-        [said] = _one(cursor, "PRAGMA integrity_check(1)")
-        if said != "ok":
-            raise VerificationError(f"the database {database} is damaged: {said}")
-        [total] = _one(cursor, "SELECT count(*) FROM leaf")
-        heads = _Heads(cursor, pin)
-        for index, row in enumerate(_records(cursor)):  # (3)
+        _require_tables(view, store)  # (2)
+        said = view.damage()
+        if said is not None:
+            raise VerificationError(f"the database {store} is damaged: {said}")
+        [total] = view.one("SELECT count(*) FROM leaf")
+        heads = _Heads(view, pin)
+        for index, row in enumerate(_records(view)):  # (3)
             _check_record(index, row, found)  # (4), (5), (6)
             heads.reached(found)  # (7)
             if progress is not None and index % PROGRESS_EVERY == 0:
                 progress(index, total)
-        _check_coverage(cursor, found, heads)  # (8)
-        _check_artefacts(cursor, found)  # (9)
-        erased = _check_payloads(cursor, found, sealer)  # (10)
+        unsigned = _check_coverage(view, found, heads, store)  # (8)
+        _check_artefacts(view, found)  # (9)
+        erased = _check_payloads(view, found, sealer)  # (10)
         if not found.pinned_seen:  # (11)
             raise VerificationError(
                 f"the head of {pin.size} records that was seen before is not in this ledger of {found.frontier.size}: "
@@ -114,7 +111,7 @@ def verify(database: Path, pin: Pin, sealer: Sealer | None, progress: Progress |
         if progress is not None:
             progress(total, total)
         return Verified(
-            size=found.frontier.size,
+            size=heads.last_size,
             root=found.root,
             checkpoints=found.checkpoints,
             writers=len(found.writers),
@@ -122,70 +119,47 @@ def verify(database: Path, pin: Pin, sealer: Sealer | None, progress: Progress |
             erased=erased,
             pinned_size=pin.size,
             payloads_opened=sealer is not None,
+            unsigned=unsigned,
         )
 
 
-def check_pin(database: Path, pin: Pin) -> None:
+def check_pin(store: Store, pin: Pin) -> None:
     """The quick check of every open: the newest head is signed by the pinned key, and the last head seen is there.
 
     Raises `VerificationError`.
     """
-    with _snapshot(database) as cursor:
-        _require_tables(cursor, database)
-        [size] = _one(cursor, "SELECT count(*) FROM (SELECT 1 FROM checkpoint LIMIT 1)")
-        if size:
-            newest, note = _one(cursor, "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
-            _open(newest, note, pin)
+    with store.snapshot() as view:
+        _require_tables(view, store)
+        row = view.one("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        if row is not None:
+            _open(*row, pin)
         if pin.size == 0:
             return
-        row = cursor.execute("SELECT size, note FROM checkpoint WHERE size = ?", (pin.size,)).fetchone()
-        if row is None or _open(row[0], row[1], pin).root != pin.root:
+        row = view.one("SELECT size, note FROM checkpoint WHERE size = ?", (pin.size,))
+        if row is None or _open(*row, pin).root != pin.root:
             raise VerificationError(
-                f"the ledger at {database} does not hold the head of {pin.size} records that was seen before: "
+                f"the ledger at {store} does not hold the head of {pin.size} records that was seen before: "
                 "records were taken back or changed, or this is another ledger; run `remit verify`",
                 index=pin.size,
             )
 
 
-@contextmanager
-def _snapshot(database: Path) -> Iterator[sqlite3.Cursor]:
-    """One unchanging view of the database. Whatever SQLite cannot read becomes a `VerificationError`."""
-    if not database.exists():
-        raise VerificationError(f"there is no ledger at {database}")
-    try:
-        with reading_engine(database).connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            with closing(driver.cursor()) as cursor:
-                cursor.execute("BEGIN")
-                try:
-                    yield cursor
-                finally:
-                    cursor.execute("ROLLBACK")
-    except (sqlite3.Error, SQLAlchemyError, OverflowError, UnicodeDecodeError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise VerificationError(f"the ledger at {database} cannot be read as one: {cause}") from error
-
-
-def _require_tables(cursor: sqlite3.Cursor, database: Path) -> None:
-    there = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    missing = sorted(set(REQUIRED_TABLES) - there)
+def _require_tables(view: Snapshot, store: Store) -> None:
+    missing = sorted(set(REQUIRED_TABLES) - view.tables())
     if missing:
-        raise VerificationError(f"{database} lacks the tables {', '.join(missing)}: it is no ledger, or was damaged")
+        raise VerificationError(f"{store} lacks the tables {', '.join(missing)}: it is no ledger, or was damaged")
 
 
-def _one(cursor: sqlite3.Cursor, query: str) -> Any:
-    return cursor.execute(query).fetchone()
+def _records(view: Snapshot) -> Iterator[tuple[Any, ...]]:
+    """Rows of leaf with their record, in order of index."""
+    return view.all(_PLACED)
 
 
-def _records(cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
-    """Rows of leaf with their record, in order of index. Fetched by a cursor of its own."""
-    query = (
-        "SELECT leaf.idx, record.id, record.writer, record.wseq, record.session, record.sseq, record.type,"
-        " record.time, record.body FROM leaf LEFT JOIN record ON record.rid = leaf.rid ORDER BY leaf.idx"
-    )
-    with closing(cursor.connection.cursor()) as reading:
-        yield from reading.execute(query)
+_COLUMNS: Final = (
+    "record.id, record.writer, record.wseq, record.session, record.sseq, record.type, record.time, record.body"
+)
+_PLACED: Final = "SELECT leaf.idx, " + _COLUMNS + " FROM leaf LEFT JOIN record USING (rid) ORDER BY leaf.idx"  # noqa: S608
+_WAITING: Final = "SELECT " + _COLUMNS + " FROM pending JOIN record USING (rid) ORDER BY pending.rid"  # noqa: S608
 
 
 def _check_record(index: int, row: tuple[Any, ...], found: _Found) -> None:
@@ -262,12 +236,12 @@ def _check_session(index: int, leaf: dict[str, Any], found: _Found) -> None:
 class _Heads:
     """The checkpoints in order of size, each checked when the records have come that far."""
 
-    def __init__(self, cursor: sqlite3.Cursor, pin: Pin) -> None:
-        self._cursor = cursor.connection.cursor()
-        self._cursor.execute("SELECT size, note FROM checkpoint ORDER BY size")
+    def __init__(self, view: Snapshot, pin: Pin) -> None:
+        self._rows = view.all("SELECT size, note FROM checkpoint ORDER BY size")
         self._pin = pin
-        self._next: Any = self._cursor.fetchone()
+        self._next: Any = next(self._rows, None)
         self.last_size = 0
+        self.frontier = b""
 
     def reached(self, found: _Found) -> None:
         """Check the checkpoint of this size, if there is one."""
@@ -291,7 +265,8 @@ class _Heads:
         found.checkpoints += 1
         found.root = root
         self.last_size = size
-        self._next = self._cursor.fetchone()
+        self.frontier = found.frontier.to_bytes()
+        self._next = next(self._rows, None)
 
     def left(self) -> Any:
         """The first checkpoint that no record reached."""
@@ -314,28 +289,41 @@ def _index_of(size: Any) -> int | None:
     return max(0, size - 1) if isinstance(size, int) else None
 
 
-def _check_coverage(cursor: sqlite3.Cursor, found: _Found, heads: _Heads) -> None:
+def _check_coverage(view: Snapshot, found: _Found, heads: _Heads, store: Store) -> int:
+    """How many records are under no signed head yet: each found whole, and known to wait for it."""
     size = found.frontier.size
     left = heads.left()
     if left is not None:
         raise VerificationError(
             f"a checkpoint signs {left[0]} records, and {size} are here: the end was cut off", index=size
         )
-    if heads.last_size != size:
+    if heads.last_size != size and store.sequences:
         raise VerificationError(
             f"records {heads.last_size} to {size - 1} are under no signed head", index=heads.last_size
         )
-    [stray] = _one(cursor, "SELECT count(*) FROM record WHERE rid NOT IN (SELECT rid FROM leaf)")
+    head = view.one("SELECT size, frontier FROM head WHERE id = 1")
+    if head is None or head[0] != heads.last_size or head[1] != heads.frontier:
+        raise VerificationError("the head that writers go on from is not that of the records", index=size)
+    for index, row in enumerate(view.all(_WAITING), start=size):
+        _check_record(index, (index, *row), found)
+    waiting = found.frontier.size - size
+    if waiting and store.sequences:
+        raise VerificationError(f"{waiting} records are in no leaf of the tree", index=size)
+    [missing] = view.one("SELECT count(*) FROM pending LEFT JOIN record USING (rid) WHERE record.id IS NULL")
+    if missing:
+        raise VerificationError(f"{missing} records that waited for their place in the tree are missing", index=size)
+    [stray] = view.one(
+        "SELECT count(*) FROM record LEFT JOIN leaf USING (rid) LEFT JOIN pending USING (rid)"
+        " WHERE leaf.idx IS NULL AND pending.rid IS NULL"
+    )
     if stray:
         raise VerificationError(f"{stray} records are in no leaf of the tree")
-    head = _one(cursor, "SELECT size, frontier FROM head WHERE id = 1")
-    if head is None or head[0] != size or head[1] != found.frontier.to_bytes():
-        raise VerificationError("the head that writers go on from is not that of the records", index=size)
+    return waiting + size - heads.last_size
 
 
-def _check_artefacts(cursor: sqlite3.Cursor, found: _Found) -> None:
+def _check_artefacts(view: Snapshot, found: _Found) -> None:
     missing = dict(found.artefacts)
-    for digest, content in cursor.execute("SELECT digest, content FROM artefact"):
+    for digest, content in view.all("SELECT digest, content FROM artefact"):
         index = missing.pop(digest, None)
         if index is None:
             raise VerificationError(f"artefact {digest} is in no record: somebody put it there")
@@ -345,7 +333,7 @@ def _check_artefacts(cursor: sqlite3.Cursor, found: _Found) -> None:
         raise VerificationError(f"artefact {digest}, which record {index} brought, is missing", index=index)
 
 
-def _check_payloads(cursor: sqlite3.Cursor, found: _Found, sealer: Sealer | None) -> int:
+def _check_payloads(view: Snapshot, found: _Found, sealer: Sealer | None) -> int:
     """How many payloads were erased."""
     missing = dict(found.private)
     erased = 0
@@ -353,7 +341,7 @@ def _check_payloads(cursor: sqlite3.Cursor, found: _Found, sealer: Sealer | None
         "SELECT payload.record_id, payload.ciphertext, payload.wrapped_key, record.body"
         " FROM payload LEFT JOIN record ON record.id = payload.record_id"
     )
-    for record_id, ciphertext, wrapped_key, body in cursor.execute(query):
+    for record_id, ciphertext, wrapped_key, body in view.all(query):
         index = missing.pop(record_id, None)
         if index is None:
             raise VerificationError(f"a payload belongs to {record_id!r}, which no record commits to")

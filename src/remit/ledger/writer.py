@@ -9,22 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import EvidenceUnavailable, UsageError
 from remit.ids import new_id
-from remit.ledger.batch import Batch, BatchFailed, Head
+from remit.ledger.backends import Backend
+from remit.ledger.batch import Batch, BatchFailed, Head, Stale
 from remit.ledger.chain import Chain
 from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
-from remit.ledger.notes import Signer
 from remit.ledger.records import Draft
 from remit.ledger.txn import Txn
 from remit.store.shapes import text_time
@@ -37,6 +35,12 @@ MAX_JOBS: Final = 256
 MAX_BYTES: Final = 4 << 20
 """Bytes in one batch, after which no further job joins it."""
 
+MAX_PASSES: Final = 3
+"""How often the jobs of one transaction run on rows that turn out to have changed, before each is tried alone."""
+
+MAX_TRIES: Final = 5
+"""How often one job is tried when other processes come first."""
+
 FORK_PATIENCE: Final = 10.0
 """Seconds that a fork waits for the batch in progress."""
 
@@ -47,13 +51,14 @@ CLOSE_PATIENCE: Final = 30.0
 class _Turn:
     """The jobs of one batch, one after the other: what they returned, what they raised."""
 
-    __slots__ = ("_batch", "_mark", "_now", "_time", "chain", "done", "failed")
+    __slots__ = ("_backend", "_batch", "_mark", "_now", "_time", "chain", "done", "failed")
 
-    def __init__(self, batch: Batch, chain: Chain, clock: Callable[[], datetime]) -> None:
+    def __init__(self, backend: Backend, batch: Batch, chain: Chain, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._batch = batch
         self.chain = chain
         self._mark = chain.mark()
-        self._now = chain.now(clock, batch.newest)
+        self._now = chain.now(lambda: batch.now(clock), batch.newest)
         self._time = text_time(self._now)
         self.done: list[tuple[Item, Any]] = []
         self.failed: list[tuple[Item, BaseException]] = []
@@ -73,7 +78,7 @@ class _Turn:
         except Exception as error:  # noqa: BLE001 - the caller's own error goes back to the caller
             txn.discard()
             chain.back_to(mark)
-            self.failed.append((item, _of_the_store(error)))
+            self.failed.append((item, self._of_the_store(error)))
             return
         batch.absorb(pending)
         self.done.append((item, result))
@@ -82,15 +87,18 @@ class _Turn:
         """The transaction is gone, and with it every job."""
         self.chain.back_to(self._mark)
 
+    def _of_the_store(self, error: Exception) -> BaseException:
+        """An error of the database within a job is the store's, not the caller's."""
+        if isinstance(error, (SQLAlchemyError, *self._backend.errors)):
+            return EvidenceUnavailable(f"the ledger could not be read or written within the transaction: {error}")
+        return error
+
 
 class Writer:
     """See the module's docstring. One per open ledger; after a fork the child's becomes a new writer."""
 
-    def __init__(self, database: Path, locks: Path, lock: Path, signer: Signer, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._locks = locks
-        self._lock_path = lock
-        self._signer = signer
+    def __init__(self, backend: Backend, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._clock = clock
         self._closed = False
         self._broken: EvidenceUnavailable | None = None
@@ -103,7 +111,7 @@ class Writer:
         self._starting = threading.Lock()
         self._busy = threading.Lock()
         self._deadlines = Deadlines(self._why_queued)
-        self._batch = Batch(self._database, self._lock_path, self._signer)
+        self._batch = self._backend.batch()
         self._chain: Chain | None = None
         self._former: list[Chain] = []
         self._paused = False
@@ -161,7 +169,7 @@ class Writer:
 
     def _why_queued(self) -> str:
         if self._busy.locked():
-            return "it is stuck in a batch, or waits for another process that holds commit.lock"
+            return f"it is stuck in a batch, or waits for {self._backend.waits_for}"
         return (
             "its thread is not running" if self._thread is None or not self._thread.is_alive() else "it is overloaded"
         )
@@ -180,38 +188,70 @@ class Writer:
                     logger.exception("the writer failed in a way that it does not know")
                     self._tell(item, error=EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
 
-    def _take_batch(self, first: Item, *, limit: int = MAX_JOBS) -> None:
+    def _take_batch(self, first: Item, *, alone: bool = False) -> None:
         items = [first]
-        try:
-            self._commit(first, items, limit)
-        except BatchFailed as failed:
-            self._failed(items, failed)
+        for tries in range(1, MAX_TRIES + 1):
+            try:
+                self._commit(items, limit=1 if alone or tries > 1 else MAX_JOBS)
+            except BatchFailed as failed:
+                if failed.race and tries < MAX_TRIES and (len(items) == 1 or tries == 1):
+                    continue  # another process came first; what it did can be seen now
+                self._failed(items, failed)
+            return
 
-    def _commit(self, first: Item, items: list[Item], limit: int) -> None:
-        """One transaction: begin, run the first job and those that wait by now, commit, answer."""
+    def _commit(self, items: list[Item], limit: int) -> None:
+        """One transaction: begin, run these jobs and those that wait by now, commit, answer."""
         batch = self._batch
         batch.begin()
         turn: _Turn | None = None
-        item: Item | None = first
+        sure = self._backend.store.sequences  # what failed, failed for reasons that cannot have changed meanwhile
         try:
-            if self._chain is None:
-                self._chain = Chain(self._locks)
-            turn = _Turn(batch, self._chain, self._clock)
-            while item is not None:
-                turn.run(item)
-                item = self._next(items) if len(items) < limit and batch.written < MAX_BYTES else None
+            for passes in range(1, MAX_PASSES + 1):
+                turn = self._turn()
+                if self._run(turn, items, limit if passes == 1 else 1):
+                    sure = True
+                    break
+                turn.undo()
+                if passes == MAX_PASSES:
+                    raise BatchFailed(_OVERTAKEN, of_one_job=True, race=True)
+                batch.again()
             batch.commit()
         except BaseException as error:
             batch.rollback()
             if turn is not None:
                 turn.undo()
-                self._answer([], turn.failed)
+                self._answer([], turn.failed if sure else [])
             if isinstance(error, BatchFailed):
                 raise
-            told = error if isinstance(error, EvidenceUnavailable) else _unavailable(self._database, error)
+            told = error if isinstance(error, EvidenceUnavailable) else self._unavailable(error)
             raise BatchFailed(told) from error
         turn.chain.settle()
         self._answer(turn.done, turn.failed)
+
+    def _turn(self) -> _Turn:
+        chain = self._chain
+        if chain is not None and chain.started and self._batch.buried(chain.writer):
+            logger.warning(
+                "writer %s was taken for dead by another process; this process goes on as a new one", self.id
+            )
+            self._former.append(chain)
+            chain = None
+        if chain is None:
+            chain = self._chain = Chain(self._batch.lease, self._backend.describe())
+        return _Turn(self._backend, self._batch, chain, self._clock)
+
+    def _run(self, turn: _Turn, items: list[Item], limit: int) -> bool:
+        """Run every job, and those that wait by now; False when they have to run again on what others have done."""
+        batch, at = self._batch, 0
+        try:
+            while True:
+                while at < len(items):
+                    turn.run(items[at])
+                    at += 1
+                if len(items) >= limit or batch.written >= MAX_BYTES or self._next(items) is None:
+                    return batch.confirm()
+        except Stale:
+            return False
 
     def _next(self, items: list[Item]) -> Item | None:
         try:
@@ -248,7 +288,7 @@ class Writer:
         elif failed.of_one_job and len(items) > 1:
             for item in items:
                 if not item.answered:
-                    self._take_batch(item, limit=1)
+                    self._take_batch(item, alone=True)
             return
         for item in items:
             self._tell(item, error=failed.error)
@@ -261,6 +301,11 @@ class Writer:
         self._batch.close()
         if isinstance(failed.__cause__, EvidenceUnavailable):
             self._broken = failed.error
+
+    def _unavailable(self, error: BaseException) -> EvidenceUnavailable:
+        return EvidenceUnavailable(
+            f"the ledger at {self._backend.store} cannot be written: {type(error).__name__}: {error}"
+        )
 
     # -- closing
 
@@ -300,11 +345,11 @@ class Writer:
     # -- forks
 
     def before_fork(self) -> None:
-        """Finish the batch in progress and close the database."""
+        """Finish the batch in progress, and let go of what a child must not inherit."""
         self._starting.acquire()
         self._paused = self._busy.acquire(timeout=FORK_PATIENCE)
         if self._paused:
-            self._batch.close()
+            self._batch.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on; the next batch opens the database again."""
@@ -331,12 +376,6 @@ def _log_failure(future: Future[Any]) -> None:
         logger.error("what should follow a job whose caller had given up could not be recorded: %s", error)
 
 
-def _unavailable(database: Path, error: BaseException) -> EvidenceUnavailable:
-    return EvidenceUnavailable(f"the ledger at {database} cannot be written: {type(error).__name__}: {error}")
-
-
-def _of_the_store(error: Exception) -> BaseException:
-    """An error of the database within a job is the store's, not the caller's."""
-    if isinstance(error, sqlite3.Error | SQLAlchemyError):
-        return EvidenceUnavailable(f"the ledger could not be read or written within the transaction: {error}")
-    return error
+_OVERTAKEN: Final = EvidenceUnavailable(
+    "other processes keep changing what this depends on; nothing was written, and trying again is safe"
+)

@@ -1,17 +1,20 @@
-"""Connections to a SQLite ledger. Nothing of Remit opens the database file except through these."""
+"""A ledger in a SQLite file, and connections to it. Nothing of Remit opens the file except through these."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from remit.errors import UsageError
+from remit.errors import UsageError, VerificationError
 
 SCHEME: Final = "sqlite:///"
 
@@ -87,3 +90,82 @@ def _engine(connect: Any) -> Engine:
     return create_engine(
         "sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={}
     )
+
+
+class SqliteStore:
+    """A file. Its records get their index in the transaction that appends them."""
+
+    sequences = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, url: str) -> SqliteStore:
+        """The store of a `sqlite:///PATH` URL. Raises `UsageError`."""
+        return cls(database_path(url))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def default_home(self) -> Path:
+        """Beside the file."""
+        return Path(f"{self.path}.remit")
+
+    def files(self) -> list[Path]:
+        """The file, and what SQLite keeps beside it."""
+        return [self.path, *(Path(f"{self.path}{suffix}") for suffix in ("-wal", "-shm", "-journal"))]
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self.path.exists()
+
+    def reading_engine(self) -> Engine:
+        """See `reading_engine`."""
+        return reading_engine(self.path)
+
+    def at_rest(self) -> bool:
+        """See `at_rest`."""
+        return at_rest(self.path)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[SqliteSnapshot]:
+        """One unchanging view of the database. Whatever SQLite cannot read becomes a `VerificationError`."""
+        if not self.path.exists():
+            raise VerificationError(f"there is no ledger at {self.path}")
+        try:
+            with reading_engine(self.path).connect() as connection:
+                driver = connection.connection.driver_connection
+                assert isinstance(driver, sqlite3.Connection)
+                driver.execute("BEGIN")
+                try:
+                    yield SqliteSnapshot(driver)
+                finally:
+                    driver.execute("ROLLBACK")
+        except (sqlite3.Error, SQLAlchemyError, OverflowError, UnicodeDecodeError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise VerificationError(f"the ledger at {self.path} cannot be read as one: {cause}") from error
+
+
+class SqliteSnapshot:
+    """See `remit.store.stores.Snapshot`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def one(self, query: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first row, or None."""
+        return self._connection.execute(query, parameters).fetchone()
+
+    def all(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """Rows as they are fetched."""
+        return self._connection.execute(query, parameters)
+
+    def tables(self) -> set[str]:
+        """The names of the tables that are there."""
+        return {name for (name,) in self.all("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def damage(self) -> str | None:
+        """What SQLite's own check finds first: an index that does not show what its table holds, and so on."""
+        [said] = self.one("PRAGMA integrity_check(1)")
+        return None if said == "ok" else str(said)

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration. A database at another revision is not written to before it was migrated."""
 
 _FOLDER: Final = Path(__file__).parent / "migrations"

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import JSON, Column, MetaData, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Integer, MetaData, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 ONE_TREE: Final = {"sqlite_with_rowid": False}
 """For tables with text keys: rows lie in the tree of the key, so that a commit writes one page of them and not two."""
+
+
+NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""Places in the log go beyond 32 bits; SQLite's integers do so by themselves."""
+
+
+def _place(*, given: bool = True) -> Any:
+    """A numeric key, which is given; or else, on PostgreSQL, drawn from a sequence."""
+    return Field(default=None, sa_column=Column(NUMBER, primary_key=True, autoincrement=not given))
 
 
 class Base(SQLModel, registry=registry()):
@@ -30,7 +39,7 @@ class RecordRow(Base, table=True):
     __tablename__ = "record"
     __table_args__ = (UniqueConstraint("session", "writer", "sseq", name="record_sequence"),)
 
-    rid: int | None = Field(default=None, primary_key=True)
+    rid: int | None = _place(given=False)
     id: str = Field(unique=True)
     writer: str
     wseq: int
@@ -46,8 +55,8 @@ class LeafRow(Base, table=True):
 
     __tablename__ = "leaf"
 
-    idx: int | None = Field(default=None, primary_key=True)
-    rid: int
+    idx: int | None = _place()
+    rid: int = Field(sa_column=Column(NUMBER, nullable=False))
 
 
 class CheckpointRow(Base, table=True):
@@ -55,8 +64,24 @@ class CheckpointRow(Base, table=True):
 
     __tablename__ = "checkpoint"
 
-    size: int | None = Field(default=None, primary_key=True)
+    size: int | None = _place()
     note: bytes
+
+
+class CosignatureRow(Base, table=True):
+    """That a witness saw a head, and when: its line for the note of the checkpoint of `size`, whose exact bytes it is.
+
+    Id `size/key id/time`; `witness` is the vkey, `time` seconds since the epoch.
+    """
+
+    __tablename__ = "cosignature"
+    __table_args__ = (ONE_TREE,)
+
+    id: str = Field(primary_key=True)
+    size: int = Field(sa_column=Column(NUMBER, nullable=False, index=True))
+    witness: str
+    time: int = Field(sa_column=Column(NUMBER, nullable=False))
+    line: bytes
 
 
 class ArtefactRow(Base, table=True):
@@ -85,13 +110,25 @@ class PayloadRow(Base, table=True):
 
 
 class HeadRow(Base, table=True):
-    """Size and frontier of the tree, so that a writer can go on without reading every leaf. One row."""
+    """Size and frontier of the newest signed tree, so that whoever goes on need not read every leaf. One row.
+
+    `log` names the log that a shared database was made for.
+    """
 
     __tablename__ = "head"
 
-    id: int | None = Field(default=1, primary_key=True)
-    size: int
+    id: int | None = Field(default=1, sa_column=Column(NUMBER, primary_key=True, autoincrement=False))
+    size: int = Field(sa_column=Column(NUMBER, nullable=False))
     frontier: bytes
+    log: str | None = None
+
+
+class PendingRow(Base, table=True):
+    """A record that has no index yet. SQLite gives the index at once, so there it stays empty."""
+
+    __tablename__ = "pending"
+
+    rid: int | None = _place()
 
 
 class WriterRow(Base, table=True):
@@ -109,6 +146,25 @@ class WriterRow(Base, table=True):
     process_start: str
     started: str
     stopped: str | None = None
+
+
+class WitnessRow(Base, table=True):
+    """What is known of a witness: the head that it cosigned last, with the frontier from which the next proof starts.
+
+    `failed` and `why` are of the first failure since then. `conflict` is a head that it showed, signed by this log, and
+    that is not one of this ledger's: proof that records were taken back or that there are two histories.
+    """
+
+    __tablename__ = "witness"
+    __table_args__ = (ONE_TREE,)
+
+    id: str = Field(primary_key=True)
+    size: int = Field(sa_column=Column(NUMBER, nullable=False))
+    frontier: bytes
+    cosigned: str | None = None
+    failed: str | None = None
+    why: str | None = None
+    conflict: bytes | None = None
 
 
 # -- read models
@@ -340,5 +396,5 @@ class SettingRow(Base, table=True):
     value: Any = Field(default=None, sa_column=Column(JSON, nullable=False))
 
 
-INSERT_ONLY: Final = ("record", "leaf", "checkpoint", "artefact")
+INSERT_ONLY: Final = ("record", "leaf", "checkpoint", "cosignature", "artefact")
 """Tables whose rows triggers protect from UPDATE and DELETE: a guard against accidents, not against attackers."""

@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 INSERT_ONLY = ("record", "leaf", "checkpoint", "artefact")
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -76,7 +77,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_calls_session_id"), "calls", ["session_id"], unique=False)
     op.create_table(
         "checkpoint",
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", NUMBER, autoincrement=False, nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("size"),
     )
@@ -117,15 +118,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_grants_template"), "grants", ["template"], unique=False)
     op.create_table(
         "head",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("id", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("size", NUMBER, autoincrement=False, nullable=False),
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "leaf",
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("rid", sa.Integer(), nullable=False),
+        sa.Column("idx", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("rid", NUMBER, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("idx"),
     )
     op.create_table(
@@ -147,7 +148,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "record",
-        sa.Column("rid", sa.Integer(), nullable=False),
+        sa.Column("rid", NUMBER, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("writer", sa.String(), nullable=False),
         sa.Column("wseq", sa.Integer(), nullable=False),
@@ -264,9 +265,25 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
 
+    if op.get_bind().dialect.name == "postgresql":
+        _protect_on_postgresql()
+        return
     for table in INSERT_ONLY:
         for verb in ("UPDATE", "DELETE"):
             op.execute(
                 f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are evidence: they are never changed'); END"
+            )
+
+
+def _protect_on_postgresql() -> None:
+    op.execute(
+        "CREATE FUNCTION remit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'rows of % are evidence: they are never changed', TG_TABLE_NAME; END $$"
+    )
+    for table in INSERT_ONLY:
+        for verb in ("UPDATE", "DELETE", "TRUNCATE"):
+            op.execute(
+                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION remit_refuse()"
             )
