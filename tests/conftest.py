@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import remit
+from remit.fsck import compare
 from remit.review.replay import reproduce
 from remit.testing import Clock, temporary
 
@@ -27,8 +28,9 @@ def app(tmp_path: Path, clock: Clock) -> Iterator[remit.App]:
 
 @pytest.fixture(autouse=True)
 def every_decision_is_reproduced(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test's app decided, its records give again (invariant 6)."""
+    """Whatever a test's app decided, its records give again (invariant 6), and they rebuild every read model."""
     opened = request.getfixturevalue("app") if "app" in request.fixturenames else None
     yield
     if isinstance(opened, remit.App) and request.node.get_closest_marker("changes_evidence") is None:
         reproduce(opened)
+        assert [finding.sentence for finding in compare(opened.ledger).findings] == []

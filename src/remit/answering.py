@@ -103,35 +103,33 @@ def _record(
     shown: Mapping[str, Any],
 ) -> None:
     needed = json.loads(row["by"])["count"]
-    before = json.loads(row["decided_by"])
-    decided_by = [*before, who.subject]
-    complete = not approve or len(decided_by) >= needed
+    number = len(json.loads(row["decided_by"])) + 1
+    data = {
+        "approval": row["id"],
+        "call": row["call_id"],
+        "answer": "approved" if approve else "refused",
+        "by": who.as_record(),
+        "shown": dict(shown),
+        "number": number,
+        "complete": not approve or number >= needed,
+    }
+    private = {"reason": reason} if reason else None
     appended = txn.append(
-        deployment.ledger.draft(
-            "approval.decided",
-            session=row["session_id"],
-            data={
-                "approval": row["id"],
-                "call": row["call_id"],
-                "answer": "approved" if approve else "refused",
-                "by": who.as_record(),
-                "shown": dict(shown),
-                "number": len(decided_by),
-                "complete": complete,
-            },
-            private={"reason": reason} if reason else None,
-        )
+        deployment.ledger.draft("approval.decided", session=row["session_id"], data=data, private=private)
     )
-    state = ("approved" if approve else "refused") if complete else "requested"
-    txn.put(
-        "approvals",
-        row["id"],
-        state=state,
-        decided_by=json.dumps(decided_by),
-        decided_record=appended.id,
-        authenticated=who.authenticated and (not before or bool(row["authenticated"])),
-    )
+    txn.put("approvals", row["id"], **answered(row, data, appended.id))
     if not approve:
         call = txn.get("calls", row["call_id"])
         if call is not None and call["state"] == "ask":
             txn.put("calls", row["call_id"], code="approval_refused")
+
+
+def answered(row: Mapping[str, Any], data: Mapping[str, Any], record_id: str) -> dict[str, Any]:
+    """Columns of an approval's row after the answer that `data`, the leaf of its record, says."""
+    before = json.loads(row["decided_by"])
+    return {
+        "state": data["answer"] if data["complete"] else "requested",
+        "decided_by": json.dumps([*before, data["by"]["subject"]]),
+        "decided_record": record_id,
+        "authenticated": data["by"]["authenticated"] and (not before or bool(row["authenticated"])),
+    }

@@ -26,6 +26,7 @@ from remit.authority.literals import add_exactly, decimal_text
 if TYPE_CHECKING:
     from remit.authority.calls import CallView
     from remit.ledger import Ledger, Txn
+    from remit.store.readmodels import ReadModels
 
 Taken = tuple[tuple[str, str], ...]
 """What a call took of its limits: (limit, amount) pairs."""
@@ -47,31 +48,31 @@ def taken(ledger: Ledger, spends: Iterable[Spend], now: datetime) -> Taken:
     return tuple(found)
 
 
-def take(txn: Txn, amounts: Taken) -> None:
+def take(rows: ReadModels, amounts: Taken) -> None:
     """Reserve, in the transaction that writes the intent."""
     for limit, amount in amounts:
         if amount.startswith("#"):
-            _touch(txn, limit, amount, 1)
+            _touch(rows, limit, amount, 1)
         elif "/" in amount:
-            _at(txn, limit, amount)
+            _at(rows, limit, amount)
         else:
-            spend(txn, limit, amount)
+            spend(rows, limit, amount)
 
 
-def give_back(txn: Txn, amounts: Taken) -> None:
+def give_back(rows: ReadModels, amounts: Taken) -> None:
     """Take back what a call reserved and did not use."""
     for limit, amount in amounts:
         if amount.startswith("#"):
-            _touch(txn, limit, amount, -1)
+            _touch(rows, limit, amount, -1)
         elif "/" in amount:
-            _not_at(txn, limit, amount)
+            _not_at(rows, limit, amount)
         else:
-            _add(txn, limit, Decimal(amount).copy_negate())
+            _add(rows, limit, Decimal(amount).copy_negate())
 
 
-def spend(txn: Txn, limit: str, amount: str) -> Decimal:
+def spend(rows: ReadModels, limit: str, amount: str) -> Decimal:
     """Count `amount` (exact decimal text) against `limit`. Returns what has been spent of it now."""
-    return _add(txn, limit, Decimal(amount))
+    return _add(rows, limit, Decimal(amount))
 
 
 def without_own(counters: Mapping[str, str], spends: Iterable[Spend]) -> dict[str, str]:
@@ -119,20 +120,20 @@ def _member(ledger: Ledger, limit: str, uri: str) -> str:
     return "#" + ledger.keyed("distinct", limit, uri)
 
 
-def _touch(txn: Txn, limit: str, member: str, by: int) -> None:
-    row = txn.get("counters", limit + member)
+def _touch(rows: ReadModels, limit: str, member: str, by: int) -> None:
+    row = rows.get("counters", limit + member)
     before = 0 if row is None else int(row["value"])
     after = max(0, before + by)
-    txn.put("counters", limit + member, value=str(after))
+    rows.put("counters", limit + member, value=str(after))
     if (before == 0) != (after == 0):
-        _add(txn, limit, Decimal(by))
+        _add(rows, limit, Decimal(by))
 
 
 # -- rates
 
 
-def _moments(txn: Txn, limit: str) -> list[int]:
-    row = txn.get("counters", f"{limit}#times")
+def _moments(rows: ReadModels, limit: str) -> list[int]:
+    row = rows.get("counters", f"{limit}#times")
     return [] if row is None else json.loads(row["value"])
 
 
@@ -145,28 +146,28 @@ def _since(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def _at(txn: Txn, limit: str, amount: str) -> None:
+def _at(rows: ReadModels, limit: str, amount: str) -> None:
     text, _, seconds = amount.partition("/")
     now = datetime.fromisoformat(text)
-    moments = [*_inside(_moments(txn, limit), now, int(seconds)), _since(now)]
-    _keep(txn, limit, moments[-MAX_RATE:])  # more only where a clause observes and lets every call through
+    moments = [*_inside(_moments(rows, limit), now, int(seconds)), _since(now)]
+    _keep(rows, limit, moments[-MAX_RATE:])  # more only where a clause observes and lets every call through
 
 
-def _not_at(txn: Txn, limit: str, amount: str) -> None:
-    moments = _moments(txn, limit)
+def _not_at(rows: ReadModels, limit: str, amount: str) -> None:
+    moments = _moments(rows, limit)
     moment = _since(datetime.fromisoformat(amount.partition("/")[0]))
     if moment in moments:
         moments.remove(moment)
-        _keep(txn, limit, moments)
+        _keep(rows, limit, moments)
 
 
-def _keep(txn: Txn, limit: str, moments: list[int]) -> None:
-    txn.put("counters", f"{limit}#times", value=json.dumps(sorted(moments), separators=(",", ":")))
-    txn.put("counters", limit, value=str(len(moments)))
+def _keep(rows: ReadModels, limit: str, moments: list[int]) -> None:
+    rows.put("counters", f"{limit}#times", value=json.dumps(sorted(moments), separators=(",", ":")))
+    rows.put("counters", limit, value=str(len(moments)))
 
 
-def _add(txn: Txn, limit: str, amount: Decimal) -> Decimal:
-    row = txn.get("counters", limit)
+def _add(rows: ReadModels, limit: str, amount: Decimal) -> Decimal:
+    row = rows.get("counters", limit)
     total = amount if row is None else add_exactly(Decimal(row["value"]), amount)
-    txn.put("counters", limit, value=decimal_text(total))
+    rows.put("counters", limit, value=decimal_text(total))
     return total

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.identity import Identity
     from remit.ledger import Txn
+    from remit.store.readmodels import ReadModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +259,11 @@ def private_of(terms: GrantTerms) -> dict[str, Any]:
     return {"task": terms.task, "parameters": dict(terms.parameters), "bindings": dict(terms.bindings)}
 
 
-def bind(txn: Txn, terms: GrantTerms) -> None:
+def bind(rows: ReadModels, terms: GrantTerms) -> None:
     """Index the bindings: `remit who CHG-7` finds the grant's calls."""
     for name, value in terms.bindings.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        txn.put("bindings", f"{name}\x1f{text}\x1f{terms.id}", name=name, value=text, grant_id=terms.id)
+        rows.put("bindings", f"{name}\x1f{text}\x1f{terms.id}", name=name, value=text, grant_id=terms.id)
 
 
 def load(deployment: Deployment, grant_id: str) -> Grant:

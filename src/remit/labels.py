@@ -14,7 +14,7 @@ import orjson
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
-    from remit.ledger import Txn
+    from remit.store.readmodels import ReadModels
 
 TOUCHING: Final = frozenset({"ok", "cancelled", "pending", "unknown"})
 """Outcomes after which a label holds: the tool ended ok, or nobody can say that it showed nothing."""
@@ -32,13 +32,13 @@ def read(stored: str | None) -> frozenset[str]:
     return frozenset(orjson.loads(stored)) if stored else frozenset()
 
 
-def add(txn: Txn, grant_id: str | None, found: Iterable[str]) -> None:
+def add(rows: ReadModels, grant_id: str | None, found: Iterable[str]) -> None:
     """Put labels on the root of a grant's tree."""
-    row = txn.get("grants", grant_id) if grant_id is not None else None
+    row = rows.get("grants", grant_id) if grant_id is not None else None
     if row is None:
         return
-    root = row if row["root"] == row["id"] else txn.get("grants", row["root"])
+    root = row if row["root"] == row["id"] else rows.get("grants", row["root"])
     assert root is not None
     held = read(root["labels"])
     if not held.issuperset(found):
-        txn.put("grants", root["id"], labels=orjson.dumps(sorted(held.union(found))).decode())
+        rows.put("grants", root["id"], labels=orjson.dumps(sorted(held.union(found))).decode())

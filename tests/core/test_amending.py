@@ -274,6 +274,7 @@ def test_who_amended_a_grant_does_not_review_its_sessions(app: remit.App, grant:
         app.verdict(session.id, "within", credential="user:carol@acme.com")
 
 
+@pytest.mark.changes_evidence
 def test_a_version_that_nobody_signed_authorises_nothing(app: remit.App, grant: remit.Grant, tmp_path: Path) -> None:
     """Whoever writes a digest into the database has a refusal, recorded, and no authority."""
     tool = Tool()

@@ -1,0 +1,140 @@
+"""Calls, what they touched, and what people answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from remit import answering, approvals
+from remit.fsck.fold import Fold, on, private
+from remit.fsck.rows import UNKNOWN
+from remit.ledger.canonical import canonical
+
+if TYPE_CHECKING:
+    from remit.ledger import Record
+
+
+def content_of(fold: Fold, record: Record) -> Any:
+    """The keyed digest of what was asked for, which the erasable payload tells."""
+    said = private(record)
+    if said is None or "arguments" not in said:
+        return UNKNOWN
+    return fold.ledger.keyed("content", record.data["tool"], canonical(said["arguments"]))
+
+
+def _put(fold: Fold, record: Record, state: str, **more: Any) -> None:
+    data, decision = record.data, record.data["decision"]
+    fold.rows.put(
+        "calls",
+        data["call"],
+        session_id=record.session,
+        content=content_of(fold, record),
+        tool=data["tool"],
+        state=state,
+        code=decision["code"],
+        rule=decision["rule"],
+        clause=decision["clause"],
+        grant_id=data["grant"],
+        writer=record.writer,
+        parent=data.get("parent"),
+        time=record.time,
+        **more,
+    )
+    note_call(fold, record)
+
+
+@on("call.replayed")
+def note_call(fold: Fold, record: Record) -> None:
+    """A call of a session that ends by being idle."""
+    session = fold.rows.get("sessions", record.session) if record.session is not None else None
+    if session is not None and session["state"] == "open" and session["idle_seconds"] is not None:
+        session["last_call"] = record.time
+
+
+@on("call.intent", "call.resumed")
+def began(fold: Fold, record: Record) -> None:
+    """The tool may run."""
+    approval = {"approval_id": record.data["approval"]} if "approval" in record.data else {}
+    _put(fold, record, "running", intent_record=record.data.get("intent", record.id), **approval)
+
+
+@on("call.denied")
+def denied(fold: Fold, record: Record) -> None:
+    """The tool was not entered. A call outside any session keeps its tool's name apart."""
+    if record.session is not None:
+        _put(fold, record, "denied", intent_record=record.id)
+        return
+    data, said = record.data, private(record)
+    fold.rows.put(
+        "calls",
+        data["call"],
+        content="",
+        tool=said.get("tool", UNKNOWN) if said is not None else UNKNOWN,
+        state="denied",
+        code=data["decision"]["code"],
+        rule=data["decision"]["rule"],
+        writer=record.writer,
+        intent_record=record.id,
+        time=record.time,
+    )
+
+
+@on("call.intent", "call.resumed", "call.denied")
+def touched(fold: Fold, record: Record) -> None:
+    """The index by resource, under keyed hashes."""
+    said = private(record)
+    if said is None:
+        if record.session is not None:
+            fold.untold.add(record.id)
+        return
+    call = record.data["call"]
+    for uri in {text.split(" ", 1)[1] for text in said.get("accesses", ())} if record.session is not None else ():
+        touch = fold.ledger.keyed("touch", uri)
+        fold.rows.put("touches", f"{touch}:{call}", touch=touch, call_id=call, record_id=record.id)
+
+
+@on("call.outcome", "call.resolved")
+def ended(fold: Fold, record: Record) -> None:
+    """What became of it, or what a person says became of it."""
+    data = record.data
+    values = {"outcome_record": record.id, "outcome_time": record.time}
+    if record.type == "call.resolved":
+        fold.rows.put("calls", data["call"], state=data["outcome"], kept=False, **values)
+    elif data.get("recovered"):
+        fold.rows.put("calls", data["call"], state=data["status"], **values)
+    else:
+        kept = bool(data.get("result", {}).get("kept"))
+        fold.rows.put("calls", data["call"], state=data["status"], kept=kept, **values)
+
+
+# -- questions to people
+
+
+@on("approval.requested")
+def asked(fold: Fold, record: Record) -> None:
+    """A question, and the call that waits for its answer: with the first of its questions it begins to wait."""
+    data, content = record.data, content_of(fold, record)
+    assert record.session is not None
+    approvals.open_question(fold.rows, record.session, data["call"], data, content, record.id)
+    call = fold.rows.get("calls", data["call"])
+    if call is None or call["state"] != "ask":
+        _put(fold, record, "ask", intent_record=record.id, approval_id=data["approval"])
+
+
+@on("approval.decided")
+def decided(fold: Fold, record: Record) -> None:
+    """One person's answer; one no is enough, a yes may need several."""
+    data = record.data
+    row = fold.rows.get("approvals", data["approval"])
+    assert row is not None
+    columns = answering.answered(row, data, record.id)
+    fold.rows.put("approvals", data["approval"], **columns)
+    call = fold.rows.get("calls", data["call"])
+    if data["answer"] == "refused" and call is not None and call["state"] == "ask":
+        fold.rows.put("calls", data["call"], code="approval_refused")
+
+
+@on("approval.used", "approval.lapsed")
+def spent(fold: Fold, record: Record) -> None:
+    """It lets nothing run any more."""
+    state = "used" if record.type == "approval.used" else "lapsed"
+    fold.rows.put("approvals", record.data["approval"], state=state)
