@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from remit import amending, answering, approvals, delegating, issuing, peopling, pins, recovery, requesting
+from remit import amending, answering, approvals, closing, delegating, issuing, peopling, pins, recovery, requesting
 from remit.approvals import Approval
 from remit.authority.durations import parse_span
 from remit.authority.guardrails import OwnFiles
@@ -26,13 +26,13 @@ from remit.parties import Workload
 from remit.requesting import GrantRequest
 from remit.resources.catalogue import Catalogue
 from remit.review import verdicts
-from remit.sessions import Session, close_session
+from remit.sessions import Session
 from remit.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
     from remit.authority.cedar import CedarGuardrails
     from remit.exchanging import Exchanged
-    from remit.ledger import Record, Txn, Verified
+    from remit.ledger import Record, Verified
     from remit.tokens import TokenEndpoint, TokenVerifier
 
 EVENTS: Final = ("approval.requested", "call.denied", "call.outcome", "grant.requested")
@@ -419,12 +419,7 @@ class App:
     def close_session(self, session_id: str, reason: str, *, credential: Credential | str | None = None) -> None:
         """End a session from outside."""
         self.deployment.require("configure")
-
-        def job(txn: Txn) -> None:
-            who = self.deployment.identify(txn, credential, act="session.close", about={"session": session_id})
-            close_session(self, txn, session_id, reason, who.as_record())
-
-        self.ledger.run(job)
+        closing.close_by_person(self.deployment, session_id, reason, credential)
 
     def resume_session(self, session_id: str, *, credential: Credential | str | None = None) -> None:
         """Let a suspended session go on: its count of refusals starts anew."""
@@ -436,7 +431,7 @@ class App:
         with self._lock:
             if self._recovered_by == os.getpid():
                 return
-            recovery.recover(self)
+            recovery.recover(self.deployment)
             self._recovered_by = os.getpid()
 
     def record_no_grant(self, tool: str, arguments: Mapping[str, Any], denied: Denied) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import select
 from sqlmodel import col
 
-from remit import opening
+from remit import presenting
 from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.durations import show_moment
 from remit.authority.guardrails import OwnFiles
@@ -95,7 +95,7 @@ class Deployment:
             if found.jti is None:
                 raise IdentityError("the token may be used once only, but has no jti to tell one use from the next")
             once = self.ledger.keyed("jti", found.issuer, found.jti)
-            opening.spend(txn, once, used_by=new_id("p"), expires=show_moment(found.expires))
+            presenting.spend(txn, once, used_by=new_id("p"), expires=show_moment(found.expires))
         return Identity(
             subject=found.principal,
             authenticated=True,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals, attribution, labels, pins
+from remit import approvals, attribution, closing, labels, pins
 from remit.asking import Questions, needs_of
 from remit.authority.calls import ApprovalNeed, Decision, Facts
 from remit.authority.decide import settle
@@ -20,6 +20,7 @@ from remit.errors import DenialCode, GrantError, Remedy
 from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
 from remit.prepare import action_summary, private_of
+from remit.standing import STANDING
 from remit.trace import trace_parent
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 EVALUATOR: Final = f"remit {version('remit')}"
 """What decided, for whoever re-decides it later."""
-
-STANDING: Final = frozenset({"grant_expired", "not_yet_valid", "grant_revoked", "session_closed", "session_suspended"})
-"""Refusals that come before anything about the call itself: a re-entry has to pass them too."""
 
 
 def job(
@@ -94,13 +92,13 @@ class _Attempt:
                 return Amended()
         except GrantError:
             return self._invalid()
-        session.note_call(txn)
+        closing.note_call(self.deployment, txn, session.id)
         self.facts = facts = read_facts(txn, session, call=prepared.view)
         session.around = facts.around
         decision = self._settle(facts)
         if decision.code in STANDING:
             return self._deny(decision, facts)
-        session.stands_open()
+        session.standing.over()
         refusal = self._identity_conflict() or self._tool_changed()
         if refusal is not None:
             return self._deny(refusal, facts)
@@ -419,7 +417,7 @@ class _Attempt:
 
     def _deny(self, decision: Decision, facts: Facts) -> Refused:
         standing = decision.code in STANDING
-        if standing and self.session.stands_refused(str(decision.code)):
+        if standing and self.session.standing.enough(str(decision.code)):
             return Refused(decision, self.call_id)
         if self.txn.get("calls", self.call_id) is not None:
             self.call_id = new_id("c")

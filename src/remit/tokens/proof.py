@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from remit import opening
+from remit import presenting
 from remit.authority.durations import show_moment
 from remit.errors import IdentityError
 from remit.ids import new_id
@@ -56,7 +56,7 @@ def check_proof(deployment: Deployment, verifier: TokenVerifier, found: Verified
         raise IdentityError("the proof has no jti")
     once = deployment.ledger.keyed("proof", found.text, jti)
     until = show_moment(now + 2 * WINDOW)
-    deployment.ledger.run(lambda txn: opening.spend(txn, once, used_by=new_id("p"), expires=until))
+    deployment.ledger.run(lambda txn: presenting.spend(txn, once, used_by=new_id("p"), expires=until))
 
 
 def _hash(token: str) -> str:
