@@ -14,12 +14,13 @@ from remit import approvals, attribution, closing, labels, pins
 from remit.asking import Questions, needs_of
 from remit.authority.calls import ApprovalNeed, Decision, Facts
 from remit.authority.decide import settle
-from remit.calls import RESUMABLE, Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Ticket
+from remit.calls import Amended, CallRequest, Entry, Prepared, Refused, Running, Ticket
 from remit.counters import spend, take, taken, without_own
-from remit.errors import DenialCode, GrantError, Remedy
+from remit.errors import GrantError, Remedy
 from remit.facts import counted, counts_calls, facts_record, read_facts
 from remit.ids import new_id
 from remit.prepare import action_summary, private_of
+from remit.reentry import GoesOn, Reentry
 from remit.standing import STANDING
 from remit.trace import trace_parent
 
@@ -102,9 +103,11 @@ class _Attempt:
         refusal = self._identity_conflict() or self._tool_changed()
         if refusal is not None:
             return self._deny(refusal, facts)
-        earlier = self._earlier()
-        if earlier is not None:
-            return earlier if not isinstance(earlier, Decision) else self._deny(earlier, facts)
+        if self.request.continues is not None or prepared.identity is not None:
+            met = self._reentry().met()
+            if not isinstance(met, GoesOn):
+                return met if not isinstance(met, Decision) else self._deny(met, facts)
+            self.call_id, self.resumes = met
         if self.resumes is not None:
             self.facts = facts = self._without_own(facts, self.resumes)
             decision = self._settle(facts)
@@ -114,7 +117,7 @@ class _Attempt:
             return self._deny(decision, facts)
         wanted = self.request.approval_id
         if wanted is not None and wanted not in {approval["id"] for approval in self.approvals}:
-            return self._deny(self._refusal(*self.questions.not_usable(wanted, decision)), facts)
+            return self._deny(self.prepared.refusal(*self.questions.not_usable(wanted, decision)), facts)
         if self.approvals and decision.effect == "ask":
             rules = facts.approved_rules | {approval["rule"] for approval in self.approvals}
             facts = replace(facts, approved_rules=frozenset(rules))
@@ -128,35 +131,16 @@ class _Attempt:
     def _settle(self, facts: Facts) -> Decision:
         return settle(self.session.chain, self.prepared.matched, facts, self.deployment.guardrails)
 
-    # -- what was before
-
-    def _earlier(self) -> Entry | Decision | None:
-        """What an earlier attempt under the same identity came to; None when this one may go on."""
-        prepared, txn = self.prepared, self.txn
-        if self.request.continues is not None:
-            row = txn.get("calls", self.request.continues)
-            if row is None or row["session_id"] != self.session.id or row["state"] != "pending":
-                return self._refusal("call_conflict", "There is no pending call that this one could continue.")
-            if row["content"] != prepared.content:
-                return self._refusal("call_conflict", "The pending call that this one continues had other content.")
-            self.call_id, self.resumes = self.request.continues, row
-            return None
-        if prepared.identity is None:
-            return None
-        known = self.deployment.catalogue.entry(prepared.tool)
-        free = RESUMABLE | ({"exception", "cancelled", "unknown"} if known is not None and known.idempotent else set())
-        call_id, attempt = prepared.identity, 1
-        while (row := txn.get("calls", call_id)) is not None:
-            if row["content"] != prepared.content:
-                return self._refusal("call_conflict", "The same call id came before with other content.")
-            if row["state"] == "running" and row["writer"] != txn.writer and self._writer_is_gone(row):
-                row = {**row, "state": "unknown"}
-            if row["state"] not in free and not self.questions.in_vain(row):
-                return self._met(call_id, row)
-            attempt += 1
-            call_id = f"{prepared.identity}.{attempt}"
-        self.call_id = call_id
-        return None
+    def _reentry(self) -> Reentry:
+        return Reentry(
+            self.deployment,
+            self.txn,
+            self.session,
+            self.request,
+            self.prepared,
+            self.questions,
+            self.parent,
+        )
 
     def _without_own(self, facts: Facts, resumes: Mapping[str, Any]) -> Facts:
         """A call that goes on has spent its share already: what it took does not count against it once more."""
@@ -168,56 +152,6 @@ class _Attempt:
             return facts
         return replace(facts, counters=without_own(facts.counters, alone.spends))
 
-    def _met(self, call_id: str, row: Mapping[str, Any]) -> Entry | Decision | None:
-        state = row["state"]
-        if state == "running":
-            if row["writer"] == self.txn.writer:
-                if self._is_above(call_id):
-                    return self._refusal("call_conflict", "This call runs already, and it is what makes this request.")
-                self._append_replayed(call_id, row, joined=True)
-                return Join(call_id)
-            return self._refusal(
-                "outcome_unknown",
-                "This call is running in another process.",
-                Remedy("retry_after", details={"seconds": 1}),
-            )
-        if state == "pending":
-            self.call_id, self.resumes = call_id, row
-            return None
-        if state == "ask":
-            return self._met_ask(call_id, row)
-        if state in ("ok", "tool_error") and row["kept"]:
-            self._append_replayed(call_id, row, joined=False)
-            return Replay(call_id, row["outcome_record"])
-        if state == "unknown":
-            return self._refusal(
-                "outcome_unknown",
-                "This call was begun before and nobody knows whether it ran; a person has to settle that first "
-                f"(`remit call resolve {call_id}`).",
-            )
-        return self._refusal("already_executed", f"This call ran before (it ended {state}); it does not run twice.")
-
-    def _writer_is_gone(self, row: Mapping[str, Any]) -> bool:
-        from remit.recovery import recover_writer_of  # recovery needs sessions, and sessions this module
-
-        return recover_writer_of(self.deployment, self.txn, row)
-
-    def _is_above(self, call_id: str) -> bool:
-        """Whether this request comes from the tool body of that call, so that waiting for it would never end."""
-        above = self.parent
-        while above is not None:
-            if above == call_id:
-                return True
-            row = self.txn.get("calls", above)
-            above = row["parent"] if row is not None else None
-        return False
-
-    def _met_ask(self, call_id: str, row: Mapping[str, Any]) -> Decision | None:
-        self.call_id = call_id
-        if self.questions.refused(row):
-            return self._refusal("approval_refused", "A person refused exactly this call.")
-        return None  # decided again, it runs, waits on, or asks what was not asked yet
-
     def _find_approvals(self, decision: Decision) -> None:
         """Approvals of exactly this call. A request without an identity of its own goes on as the one that asked."""
         self.approvals = self.questions.usable(decision)
@@ -227,41 +161,13 @@ class _Attempt:
         if asked is not None and asked["state"] == "ask":
             self.call_id = asked["id"]
 
-    def _append_replayed(self, call_id: str, row: Mapping[str, Any], *, joined: bool) -> None:
-        self.txn.append(
-            self.deployment.ledger.draft(
-                "call.replayed",
-                session=self.session.id,
-                data={
-                    "call": call_id,
-                    "intent": row["intent_record"],
-                    "outcome": row["outcome_record"],
-                    "joined": joined,
-                },
-            )
-        )
-
     # -- refusals that depend on the store
 
     def _invalid(self) -> Refused:
         """What the store holds as the newest version of a grant is none that was signed and recorded here."""
         self.facts = read_facts(self.txn, self.session, call=self.prepared.view)
         reason = f"Grant {self.session.grant_id} is not what was signed here, so it authorises nothing."
-        return self._deny(self._refusal("grant_invalid", reason), self.facts)
-
-    def _refusal(self, code: DenialCode, reason: str, remedy: Remedy | None = None) -> Decision:
-        return Decision(
-            effect="deny",
-            code=code,
-            rule=f"remit/{code}",
-            reason=reason,
-            remedy=remedy or Remedy("stop"),
-            clause=None,
-            accesses=self.prepared.view.accesses,
-            spends=(),
-            need=None,
-            unbounded=(),
-        )
+        return self._deny(self.prepared.refusal("grant_invalid", reason), self.facts)
 
     def _identity_conflict(self) -> Decision | None:
         claimed = self.request.claimed
@@ -281,12 +187,14 @@ class _Attempt:
                         private={"claimed": said},
                     )
                 )
-                return self._refusal("identity_conflict", f"The {name} that the request claims is not the session's.")
+                return self.prepared.refusal(
+                    "identity_conflict", f"The {name} that the request claims is not the session's."
+                )
         return None
 
     def _tool_changed(self) -> Decision | None:
         refusal = pins.check(self.deployment, self.txn, self.request, self.prepared.tool)
-        return None if refusal is None else self._refusal(*refusal)
+        return None if refusal is None else self.prepared.refusal(*refusal)
 
     # -- the four endings
 
@@ -456,7 +364,7 @@ class _Attempt:
     def _ask(self, decision: Decision, facts: Facts) -> Refused:
         """Put every question that this call still waits for, each once; the first that is open is what it waits for."""
         if self.questions.was_refused():
-            return self._deny(self._refusal("approval_refused", "A person refused exactly this call."), facts)
+            return self._deny(self.prepared.refusal("approval_refused", "A person refused exactly this call."), facts)
         needs = needs_of(decision)
         open_now = [self.questions.waiting(rule, decision) for rule, _ in needs]
         known = next((row for row in open_now if row is not None), None)
