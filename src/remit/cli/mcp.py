@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from remit.app import default_url
 from remit.authority.source import read_grant
 from remit.cli.grant import Parameters, typed
 from remit.cli.options import (
@@ -27,6 +26,7 @@ from remit.cli.options import (
     require_ledger,
 )
 from remit.cli.output import show_json
+from remit.deploying import default_url
 from remit.errors import UsageError
 from remit.resources.drafting import as_yaml, draft
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from remit.app import default_url
 from remit.cli.border import NO, say
 from remit.cli.options import AsJson, Url, require_ledger
 from remit.cli.output import console, facts, show_json
+from remit.deploying import default_url
 from remit.errors import VerificationError
 from remit.ledger import Ledger, Verified
 
