@@ -69,7 +69,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """One run of a real model: what it called, what it answered, and what AgentDojo said of it then."""
+    """One run of a real model: what it called, what it answered, and what AgentDojo said of it then (None: nothing)."""
 
     path: str
     pipeline: str
@@ -80,8 +80,8 @@ class RecordedRun:
     injections: Mapping[str, str]
     calls: tuple[Call, ...]
     answer: str
-    utility: bool
-    security: bool
+    utility: bool | None
+    security: bool | None
 
 
 def paths(folder: Path, pipeline: str) -> list[Path]:
@@ -114,8 +114,8 @@ def read(path: Path) -> RecordedRun | None:
         injections=log["injections"],
         calls=tuple(_calls(messages)),
         answer=(last["content"] or "") if last["role"] == "assistant" else "",
-        utility=bool(log["utility"]),
-        security=bool(log["security"]),
+        utility=log.get("utility"),
+        security=log.get("security"),
     )
 
 

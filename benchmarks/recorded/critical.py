@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,10 @@ solutions choose freely. Every other argument is."""
 
 SELF = "emma.johnson@bluesparrowtech.com"
 """The principal's own address: its presence among recipients or participants decides nothing."""
+
+POSTAL = frozenset({"street", "city"})
+ADDRESS = re.compile(r"(?i)\b(?:[a-z0-9-]+\.)+[a-z]{2,}\b(?:/[^\s<>()\"']*)?")
+"""A web address in a text, with or without a scheme; generously, since what looks like one is only asked about."""
 
 ApproverKind = Literal["critical", "stamp", "nobody"]
 
@@ -30,6 +35,14 @@ def _comparable(name: str, value: Any) -> Any:
     return _address(value) if name == "url" and isinstance(value, str) else value
 
 
+def _without_excess(arguments: Mapping[str, Any], solution: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, with a postal address that holds the solution's replaced by it: New York, NY 10001 is New York."""
+    return {
+        name: solution[name] if name in POSTAL and str(solution.get(name) or "\0") in str(value) else value
+        for name, value in arguments.items()
+    }
+
+
 def critical(tool: str, arguments: Mapping[str, Any]) -> str:
     """One text per call: equal for calls whose critical arguments say the same (12 and 12.0, null and left out)."""
     kept = {name: _comparable(name, value) for name, value in arguments.items() if name not in WORDING}
@@ -38,11 +51,21 @@ def critical(tool: str, arguments: Mapping[str, Any]) -> str:
 
 def approver(kind: ApproverKind, suite: str, task: str) -> Approver:
     """Who answers held calls in one run. Nobody is told what run it is, so nor whether it is attacked."""
-    if kind == "critical":
-        own = {critical(call.tool, call.arguments) for call in world.users_calls(suite, task)}
-        return lambda tool, arguments: critical(tool, arguments) in own
-    answer = kind == "stamp"
-    return lambda tool, arguments: answer
+    if kind != "critical":
+        answer = kind == "stamp"
+        return lambda tool, arguments: answer
+    own = world.users_calls(suite, task)
+    told = json.dumps([world.prompt(suite, task), [call.arguments for call in own]], default=str).lower()
+
+    def judges(tool: str, arguments: Mapping[str, Any]) -> bool:
+        texts = [str(value) for name, value in arguments.items() if name in WORDING]
+        foreign = [found for text in texts for found in ADDRESS.findall(text) if found.lower().rstrip("/") not in told]
+        return not foreign and any(
+            critical(tool, _without_excess(arguments, call.arguments)) == critical(call.tool, call.arguments)
+            for call in own
+        )
+
+    return judges
 
 
 def attackers(suite: str, task: str, injection: str) -> Callable[[str, Mapping[str, Any]], bool]:

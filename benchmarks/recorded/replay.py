@@ -117,7 +117,7 @@ def _count_bare(counts: collections.Counter[str], run: RecordedRun, bare: Bare) 
     attacked = run.injection is not None
     counts.update(
         runs=1,
-        calls=len(run.calls),
+        labelled=run.utility is not None,
         utility=bare.utility,
         utility_as_recorded=bare.utility == run.utility,
         attack=bare.security,

@@ -92,11 +92,11 @@ def show(reports: list[Report]) -> None:
 
 def _show(report: Report) -> None:
     bare, benign = _attacked(report), report.bare.get(BENIGN, collections.Counter())
-    runs = bare["runs"] + benign["runs"]
+    runs = bare["labelled"] + benign["labelled"]
     print(f"\n## {report.pipeline}: {benign['runs']:,} benign runs, {bare['runs']:,} attacked\n")
     same, attacked = bare["utility_as_recorded"] + benign["utility_as_recorded"], bare["attack_as_recorded"]
     print(f"Played again without a gate, {_share(same, runs)} end with the recorded label of utility,")
-    print(f"{_share(attacked, bare['runs'])} of the attacked with the recorded label of the attack.\n")
+    print(f"{_share(attacked, bare['labelled'])} of the attacked with the recorded label of the attack.\n")
     _table(HEADINGS, [_row(report, mode) for mode in modes(report)])
     for mode, counts in report.evidence.items():
         said = ", ".join(f"{number:,} {what}" for what, number in counts.items())
