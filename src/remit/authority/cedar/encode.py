@@ -129,12 +129,7 @@ def _string(value: str, path: str) -> str:
 
 def number(value: int | float | Decimal, compared: Number | None, path: str) -> Any:
     """A number as a Long or an exact decimal. Raises `NotEncodable`."""
-    exact = exact_decimal(value)
-    if not exact.is_finite():
-        raise NotEncodable(path, "is not a finite number")
-    if abs(exact.adjusted()) > 30 and exact:
-        raise NotEncodable(path, "has no exact form in a guardrail")
-    head, _, tail = (format(exact, "f") if exact else "0").partition(".")  # text: arithmetic would round at 28 digits
+    head, _, tail = _plain(value, path).partition(".")  # text: arithmetic would round at 28 digits
     tail = tail.rstrip("0")
     if compared != "decimal" and not tail:
         found = int(head)
@@ -147,6 +142,22 @@ def number(value: int | float | Decimal, compared: Number | None, path: str) -> 
     if not _LONG_MIN <= int(head + tail) <= _LONG_MAX:
         raise NotEncodable(path, "is too large for a decimal")
     return {"__extn": {"fn": "decimal", "arg": f"{head}.{tail}"}}
+
+
+def _plain(value: int | float | Decimal, path: str) -> str:
+    """The digits of a number, without an exponent."""
+    if type(value) is float:
+        text = repr(value)
+        if "e" not in text and "n" not in text:  # an exponent, nan, inf
+            return text
+    exact = exact_decimal(value)
+    if not exact.is_finite():
+        raise NotEncodable(path, "is not a finite number")
+    if not exact:
+        return "0"
+    if abs(exact.adjusted()) > 30:
+        raise NotEncodable(path, "has no exact form in a guardrail")
+    return format(exact, "f")
 
 
 def access_facts(access: Access) -> dict[str, Any]:

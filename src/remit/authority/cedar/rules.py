@@ -95,7 +95,7 @@ class CedarGuardrails:
         document = terms.document
         who = self._who_of(call.tool, document.principal, document.agent, facts.around.roles)
         around = part.around(facts, terms)
-        key = (who, call.accesses if part.touches else None, call.catalogued, around)
+        key = (who, _texts(call) if part.touches else None, call.catalogued, around)
         settled = part.settled(key)
         begin = 0 if settled is None else part.steady
         if begin == len(part.groups):
@@ -221,6 +221,14 @@ class _Who:
                 {"uid": actor, "attrs": {"id": agent}, "parents": []},
             ]
         )
+
+
+def _texts(call: CallView) -> tuple[str, ...]:
+    """What a call touches, as a key: texts know their hash, accesses work theirs out each time."""
+    accesses = call.accesses
+    if len(accesses) == 1:
+        return (accesses[0].action, accesses[0].uri)
+    return tuple([text for access in accesses for text in (access.action, access.uri)])
 
 
 def _ask(panel: Panel, who: _Who, contexts: Sequence[str]) -> Found:
