@@ -1,13 +1,17 @@
 """`python -m benchmarks.speed.guardrails`: one decision, with and without 20 guardrails, beside cedarpy called naively.
 
-All in one process and one run, in turn, on the same calls: a refund whose amount varies, under a grant with two
-clauses. "Memo hit": the attributes that guardrails read came before. "Miss": never. Naive: cedarpy as its readme shows
-it, the same 20 forbids parsed once, the whole call as context, its answer read and nothing else decided.
+All in one process and one run, in turn, on the same kind of call: a refund under a grant with two clauses. "Memo hit":
+the attributes that guardrails read came before. "Miss": the amount, the resource or both never did; or the session's
+facts neither, so that every guardrail is asked. "Chain": the grant was handed on once, and both links are judged.
+Naive: cedarpy as its readme shows it, the same 20 forbids parsed once, the whole call as context, its answer read and
+nothing else decided. Calls are made shortly before they are judged, as an agent's are.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -15,20 +19,22 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import cedarpy
 from benchmarks.speed.workload import CATALOGUE, GRANT, TOOL
 
-from remit.authority.calls import CallView, Facts
+from remit.authority.calls import CallView, Facts, SessionFacts
 from remit.authority.cedar import CedarGuardrails
-from remit.authority.compile import compile_grant
+from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.decide import decide
 from remit.authority.source import read_grant
 from remit.authority.templates import instantiate
-from remit.authority.terms import issue_terms
+from remit.authority.terms import GrantTerms, issue_terms
 from remit.resources.catalogue import Catalogue
 
+TURN = 100
+KNOWN = range(64)
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
 POLICIES = """
@@ -42,7 +48,7 @@ unless { context.session.hour_utc >= 6 && context.session.hour_utc < 20 };
 @id("org/egress") @approval("role:data-owner") forbid(principal, action, resource)
 when { context.session.labels.contains("confidential") && context.access.kind == "mailto" };
 @id("org/secret-folders") forbid(principal, action, resource)
-when { context.access.segments.containsAny([".ssh", ".aws", ".gnupg", "secrets"]) };
+when { context.access.segments.containsAny([".ssh", ".aws", ".gnupg", "secrets"]) || context.access.name like "*.pem" };
 @id("org/production") @approval("role:duty") forbid(principal, action, resource)
 when { context.session.environment == "production" && context.access.action != "read" };
 @id("org/payout") forbid(principal, action == Action::"payments.payout", resource)
@@ -89,40 +95,44 @@ def main() -> int:
 
 
 def measure(calls: int) -> dict[str, Any]:
-    """p05, p50 and p99 in µs of each way, taken in turns of 100 calls."""
-    terms = issue_terms(
-        instantiate(read_grant(GRANT), {}), grant_id="g-1", version=1, issued_at=NOW, issuer="user:ravi@acme.com"
-    )
-    chain = (compile_grant(terms),)
-    guardrails, few = CedarGuardrails.from_text(POLICIES), views(range(64))
-    when = Facts(NOW, "open", frozenset(), {"g-1/calls": "17"})
-    fresh = iter(views(range(64, 64 + calls + 100)))
-    strange = iter(views(range(100_000, 100_100 + calls), orders=1_000_000))
-    hits = iter(few * (calls // 64 + 3))
-    alone = iter(few * (calls // 64 + 3))
-    policies, naive = cedarpy.PolicySet.from_str(f"permit(principal, action, resource);{POLICIES}"), iter(few * calls)
+    """p05, p50 and p99 in µs of each way, taken in turns of `TURN` calls."""
+    grant, child = granted("g-1"), granted("g-2", parent="g-1")
+    alone, chain = (compile_grant(grant),), (compile_grant(grant), compile_grant(child))
+    guardrails = CedarGuardrails.from_text(POLICIES)
+    policies = cedarpy.PolicySet.from_str(f"permit(principal, action, resource);{POLICIES}")
+    make = Refunds()
 
-    def decided(view: CallView, under: CedarGuardrails | None) -> None:
-        decision = decide(chain, view, when, under)
+    def decided(call: Call, links: Sequence[CompiledGrant] = alone, under: CedarGuardrails | None = None) -> None:
+        decision = decide(links, call.view, call.when, under)
         assert decision.effect == "permit", decision
 
-    def called_naively(view: CallView) -> None:
-        result = cedarpy.is_authorized(request(view), policies, ENTITIES)
+    def guarded(call: Call) -> None:
+        decided(call, alone, guardrails)
+
+    def called_naively(call: Call) -> None:
+        result = cedarpy.is_authorized(request(call.view), policies, ENTITIES)
         assert result.decision is cedarpy.Decision.Allow, result.diagnostics.errors
 
-    for view in few:
-        decided(view, guardrails)
-    ways: dict[str, Callable[[], object]] = {
-        "Remit, grant only": lambda: decided(next(alone), None),
-        "Remit, grant and 20 guardrails, memo hit": lambda: decided(next(hits), guardrails),
-        "Remit, grant and 20 guardrails, miss (new amount)": lambda: decided(next(fresh), guardrails),
-        "Remit, grant and 20 guardrails, miss (new amount and resource)": lambda: decided(next(strange), guardrails),
-        "cedarpy called naively, guardrails alone": lambda: called_naively(next(naive)),
+    ways: dict[str, tuple[Callable[[], Call], Callable[[Call], object]]] = {
+        "Remit, grant only": (make.known, decided),
+        "Remit, chain of two grants": (make.known, lambda call: decided(call, chain)),
+        "Remit, grant and 20 guardrails, memo hit": (make.known, guarded),
+        "Remit, chain of two grants and 20 guardrails, memo hit": (
+            make.known,
+            lambda call: decided(call, chain, guardrails),
+        ),
+        "Remit, grant and 20 guardrails, miss (new amount)": (make.new_amount, guarded),
+        "Remit, grant and 20 guardrails, miss (new resource)": (make.new_order, guarded),
+        "Remit, grant and 20 guardrails, miss (new amount and resource)": (make.new, guarded),
+        "Remit, grant and 20 guardrails, miss (everything, the session's facts too)": (make.strange, guarded),
+        "cedarpy called naively, 20 guardrails alone": (make.known, called_naively),
     }
+    for _ in KNOWN:
+        guarded(make.known())
     taken: dict[str, list[int]] = {name: [] for name in ways}
-    for _ in range(max(1, calls // 100)):
-        for name, way in ways.items():
-            taken[name] += timed(way, 100)
+    for _ in range(max(1, calls // TURN)):
+        for name, (made, way) in ways.items():
+            taken[name] += timed(way, [made() for _ in range(TURN)])
     return {
         "machine": f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}",
         "guardrails": len(guardrails.policies),
@@ -131,22 +141,67 @@ def measure(calls: int) -> dict[str, Any]:
     }
 
 
-def views(numbers: Sequence[int], orders: int = 7) -> list[CallView]:
-    """Refunds whose amounts are all different, of so many orders."""
-    entry = Catalogue.load(CATALOGUE).entry(TOOL)
-    assert entry is not None
-    found = []
-    for number in numbers:
+def granted(grant_id: str, *, parent: str | None = None) -> GrantTerms:
+    """The grant of the workload, or one below it with the same bounds."""
+    written = GRANT if parent else {**GRANT, "delegation": {"depth": 1}}
+    return issue_terms(
+        instantiate(read_grant(written), {}),
+        grant_id=grant_id, version=1, issued_at=NOW, issuer="user:ravi@acme.com", parent=parent,
+    )  # fmt: skip
+
+
+class Call(NamedTuple):
+    """One call, and the facts it is decided on."""
+
+    view: CallView
+    when: Facts
+
+
+class Refunds:
+    """Makes calls: amounts of at most four digits after the point, orders by number."""
+
+    def __init__(self) -> None:
+        entry = Catalogue.load(CATALOGUE).entry(TOOL)
+        assert entry is not None
+        self._entry = entry
+        self._turn = itertools.cycle(KNOWN)
+        self._next = itertools.count(max(KNOWN) + 1)
+        self._when = Facts(NOW, "open", frozenset(), {"g-1/calls": "17", "g-2/calls": "17"})
+
+    def known(self) -> Call:
+        """One of few."""
+        number = next(self._turn)
+        return self._call(number, number)
+
+    def new_amount(self) -> Call:
+        """An amount that never came before, of an order that did."""
+        return self._call(next(self._next), next(self._turn))
+
+    def new_order(self) -> Call:
+        """The other way round."""
+        return self._call(next(self._turn), next(self._next))
+
+    def new(self) -> Call:
+        """Both new."""
+        number = next(self._next)
+        return self._call(number, number)
+
+    def strange(self) -> Call:
+        """Both new, in a session whose facts never came before either."""
+        call = self.new()
+        around = SessionFacts(environment=f"test-{call.view.arguments['order']}")
+        return call._replace(when=dataclasses.replace(call.when, around=around))
+
+    def _call(self, amount: int, order: int) -> Call:
         arguments = {
-            "order": f"ord_{number % orders}",
-            "amount": round(0.01 + number % 4900 * 0.01, 2),
-            "currency": ("EUR", "USD", "GBP")[number % 3],
-            "reason": f"Item {number} arrived damaged; the customer attached a photo and asked for a refund.",
+            "order": f"ord_{order}",
+            "amount": round(0.01 + amount * 0.0001, 4),
+            "currency": ("EUR", "USD", "GBP")[amount % 3],
+            "reason": f"Item {order} arrived damaged; the customer attached a photo and asked for a refund.",
         }
-        found.append(
-            CallView(TOOL, arguments, arguments, frozenset(), {}, entry.resolve(arguments), entry.covered, None, True)
-        )
-    return found
+        accesses, covered = self._entry.resolve(arguments), self._entry.covered
+        view = CallView(TOOL, arguments, arguments, frozenset(), {}, accesses, covered, None, True)
+        return Call(view, self._when)
 
 
 ENTITIES: list[dict[Any, Any]] = [
@@ -181,13 +236,13 @@ def request(view: CallView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def timed(way: Callable[[], object], times: int) -> list[int]:
-    """Nanoseconds of each of so many runs."""
+def timed(way: Callable[[Call], object], calls: Sequence[Call]) -> list[int]:
+    """Nanoseconds of each."""
     found = []
     clock = time.perf_counter_ns
-    for _ in range(times):
+    for call in calls:
         begun = clock()
-        way()
+        way(call)
         found.append(clock() - begun)
     return found
 

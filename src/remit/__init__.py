@@ -10,10 +10,11 @@ with app.session(grant) as session:
 ```
 """
 
-from remit.app import App, open  # noqa: A004 - `remit.open` reads as what it does
+from remit.app import App
 from remit.approvals import Approval
 from remit.authority.calls import Decision
 from remit.current import current_session
+from remit.deploying import open  # noqa: A004 - `remit.open` reads as what it does
 from remit.errors import (
     ApprovalRequired,
     DelegationWidened,

@@ -48,17 +48,18 @@ _STANDING: Final = ("principal", "agent", "issue", "self", "template")
 
 def amend(
     deployment: Deployment,
-    grant_id: str,
+    grant: Grant | str,
     source: Source | None,
     parameters: Mapping[str, Any] | None,
     *,
     without: Iterable[str],
-    version: int,
+    version: int | None,
     request: GrantRequest | None,
     reason: str | None,
     credential: Credential | str | None,
 ) -> Grant:
     """See `App.amend`."""
+    grant_id, version = _written_for(grant, version, request)
     deployment.require("issue")
     before = issuing.load(deployment, grant_id).terms
     _require_version(grant_id, before.version, version)
@@ -236,6 +237,20 @@ def _said(value: Any) -> str:
 
 
 # -- who may do it
+
+
+def _written_for(grant: Grant | str, version: int | None, request: GrantRequest | None) -> tuple[str, int]:
+    """The id of the grant to amend, and the version that somebody looked at when they wrote the change."""
+    name = grant.id if isinstance(grant, issuing.Grant) else grant
+    if request is not None and request.grant_id != name:
+        raise UsageError(f"request {request.id} is about grant {request.grant_id}, not about {name}")
+    if version is not None:
+        return name, version
+    if isinstance(grant, issuing.Grant):
+        return name, grant.version
+    if request is not None:
+        return name, request.version
+    raise UsageError("say which version of the grant this was written for: version=, or pass the Grant itself")
 
 
 def _require_version(grant_id: str, found: int, expected: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from remit.authority.calls import CallView, Decision
+from remit.errors import DenialCode, Remedy
 from remit.ledger.values import Encoded
 from remit.marks import NOTHING, Marked
 
@@ -107,6 +108,21 @@ class Prepared:
     draft: Draft | None = None
     injected: Encoded = field(default_factory=lambda: Encoded({}))
     marked: Marked = NOTHING
+
+    def refusal(self, code: DenialCode, reason: str, remedy: Remedy | None = None) -> Decision:
+        """The decision to refuse this call for what the store says of it, which no grant decides."""
+        return Decision(
+            effect="deny",
+            code=code,
+            rule=f"remit/{code}",
+            reason=reason,
+            remedy=remedy or Remedy("stop"),
+            clause=None,
+            accesses=self.view.accesses,
+            spends=(),
+            need=None,
+            unbounded=(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import select
 from sqlmodel import col
 
-from remit import opening
+from remit import presenting
 from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.durations import show_moment
 from remit.authority.guardrails import OwnFiles
@@ -98,9 +98,8 @@ class Deployment:
             if found.jti is None:
                 raise IdentityError("the token may be used once only, but has no jti to tell one use from the next")
             once = self.ledger.keyed("jti", found.issuer, found.jti)
-            opening.use_now(
-                self, txn, once, expires=show_moment(found.expires), about={"method": "token", "token": digest}
-            )
+            about = {"method": "token", "token": digest}
+            presenting.use_now(self, txn, once, expires=show_moment(found.expires), about=about)
         return Identity(
             subject=found.principal,
             authenticated=True,

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from remit import entry, prepare
 from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, Remedy, Unrepresentable, UsageError
+from remit.finishing import Finishing, durable
 from remit.ledger import values
 from remit.ledger.hiding import is_hidden
 from remit.outcomes import Outcomes, error_text, read_exception, read_result
-from remit.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
     from remit.authority.calls import Decision
@@ -52,9 +52,6 @@ MAX_PASSES: Final = 3
 _AGAIN: Final = object()
 """The result of a call that was taken back before it began: whoever joined it asks anew."""
 
-_NOTHING: Final = object()
-"""Stands for the result of a call that has none to share: it streamed, failed, or never ran."""
-
 
 class _Unanswered(NamedTuple):
     """Stands for the result of a call that a person has to answer first, for a caller who waits for that."""
@@ -70,6 +67,7 @@ class Gate:
         self._ledger = deployment.ledger
         self._outcomes = Outcomes(deployment)
         self.running = Running()
+        self._finishing = Finishing(deployment, self._outcomes, self.running)
 
     # -- the way of one call
 
@@ -127,13 +125,13 @@ class Gate:
                 await asyncio.to_thread(self._outcomes.settle, session.id)
             with self._entering(session, request, prepared) as attempt:
                 entering = self._ledger.submit(attempt.enter, late=attempt.late)
-                found, stopped = await _durable(entering)  # (3) reserve, (4) intent
+                found, stopped = await durable(entering)  # (3) reserve, (4) intent
                 session.note_joined(attempt.writer)
                 if isinstance(found, Ticket):
                     attempt.begun = True
                     if stopped is not None:
                         status: Status = "pending" if found.resumed else "not_run"
-                        await self._finish_async(session, found, status, detail="cancelled before it began")
+                        await self._finishing.finish_async(session, found, status, detail="cancelled before it began")
                         raise stopped
                     return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
             if stopped is not None:
@@ -178,7 +176,7 @@ class Gate:
             elif ticket is not None and not isinstance(error, Exception | asyncio.CancelledError):
                 left = self._outcomes.if_open(session.id, ticket, "cancelled", error_text(error))
                 self._outcomes.owe(session.id, left)
-                self._end_running(ticket, "was stopped where it ran first")
+                self._finishing.end_unshared(ticket, "was stopped where it ran first")
             raise
 
     def take_back(self, txn: Txn, session_id: str, found: Entry) -> None:
@@ -267,21 +265,22 @@ class Gate:
                 result = asyncio.run_coroutine_threadsafe(_await(result), loop).result()
         except BaseException as error:
             status, text = read_exception(request, error)
-            self._finish(session, ticket, status, detail=text, error=error)  # (6)
+            self._finishing.finish(session, ticket, status, detail=text, error=error)  # (6)
             raise
         finally:
             current_call.reset(token)
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            self._finish(session, ticket, "exception", detail="the tool returned an awaitable to a synchronous call")
+            text = "the tool returned an awaitable to a synchronous call"
+            self._finishing.finish(session, ticket, "exception", detail=text)  # (6)
             raise UsageError(
                 f"{ticket.tool} returned an awaitable: use `await session.acall(…)` with an async function"
             )
-        if (stream := self._stream(session, ticket, result)) is not None:
+        if (stream := self._finishing.stream(session, ticket, result)) is not None:
             return stream
         status, detail = read_result(request, result)
-        self._finish(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
+        self._finishing.finish(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
         return result
 
     async def _run_async(self, session: Session, request: CallRequest, prepared: Prepared, ticket: Ticket) -> Any:
@@ -292,105 +291,16 @@ class Gate:
                 result = await result
         except BaseException as error:
             status, text = read_exception(request, error)
-            await self._finish_async(session, ticket, status, detail=text, error=error)  # (6)
+            await self._finishing.finish_async(session, ticket, status, detail=text, error=error)  # (6)
             raise
         finally:
             current_call.reset(token)
-        if (stream := self._stream(session, ticket, result)) is not None:
+        if (stream := self._finishing.stream(session, ticket, result)) is not None:
             return stream
         status, detail = read_result(request, result)
-        await self._finish_async(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
+        finish = self._finishing.finish_async
+        await finish(session, ticket, status, result=result, returned=True, detail=detail)  # (6)
         return result
-
-    def _stream(self, session: Session, ticket: Ticket, result: Any) -> Stream | AsyncStream | None:
-        """A generator has not run yet when it is returned, whichever kind of function returned it."""
-
-        def finish(status: Status, detail: str | None) -> None:
-            self._finish(session, ticket, status, detail=detail)  # (6)
-
-        if inspect.isgenerator(result):
-            return Stream(result, finish)
-        if inspect.isasyncgen(result):
-            return AsyncStream(
-                result, lambda status, detail: self._finish_async(session, ticket, status, detail=detail), finish
-            )
-        return None
-
-    def _finish(
-        self,
-        session: Session,
-        ticket: Ticket,
-        status: Status,
-        *,
-        result: Any = None,
-        returned: bool = False,
-        detail: str | None = None,
-        error: BaseException | None = None,
-    ) -> None:
-        job = self._outcomes.job(session.id, ticket, status, result=result, returned=returned, detail=detail)
-        try:
-            self._ledger.run(job)
-        except BaseException as failure:
-            self._unrecorded(session, ticket, job, status, failure, error)
-            raise
-        self._ended(session, ticket, status, result if returned else _NOTHING, error)
-
-    async def _finish_async(
-        self,
-        session: Session,
-        ticket: Ticket,
-        status: Status,
-        *,
-        result: Any = None,
-        returned: bool = False,
-        detail: str | None = None,
-        error: BaseException | None = None,
-    ) -> None:
-        """As `_finish`. Shielded: a cancelled task still waits until what happened is durable."""
-        job = self._outcomes.job(session.id, ticket, status, result=result, returned=returned, detail=detail)
-        try:
-            _, stopped = await _durable(self._ledger.submit(job))
-        except BaseException as failure:
-            self._unrecorded(session, ticket, job, status, failure, error)
-            raise
-        self._ended(session, ticket, status, result if returned else _NOTHING, error)
-        if stopped is not None and error is None:
-            raise stopped
-
-    def _unrecorded(
-        self,
-        session: Session,
-        ticket: Ticket,
-        job: Callable[[Txn], None],
-        status: Status,
-        failure: BaseException,
-        error: BaseException | None,
-    ) -> None:
-        """The outcome is owed. Raises `EvidenceUnavailable`, unless this thread was stopped from outside."""
-        if not isinstance(failure, Exception):
-            self._outcomes.owe(session.id, job)
-            self._end_running(ticket, "was stopped where it ran first")
-            return
-        raised = self._outcomes.failed(session.id, ticket, job, failure, status=status)
-        self.running.end(ticket.call_id, error=raised)
-        raise raised from (error or failure)
-
-    def _ended(
-        self, session: Session, ticket: Ticket, status: Status, result: Any, error: BaseException | None
-    ) -> None:
-        if error is not None and not isinstance(error, Exception):
-            self._end_running(ticket, "was cancelled where it ran first")
-        elif error is None and result is _NOTHING:
-            self._end_running(ticket, f"ended {status} where it ran first, and left no result that can be given again")
-        else:
-            self.running.end(ticket.call_id, result=result, error=error)
-        details = {"session": session.id, "call": ticket.call_id, "tool": ticket.tool, "status": status}
-        self._deployment.notify("call.outcome", details)
-
-    def _end_running(self, ticket: Ticket, what: str) -> None:
-        """Tell whoever joined this call that there is no result to share."""
-        refused = Denied(f"{ticket.tool} {what}.", code="already_executed", call_id=ticket.call_id)
-        self.running.end(ticket.call_id, error=refused)
 
     def settle(self) -> None:
         """Write every outcome that is still owed. Raises `EvidenceUnavailable` when that cannot be done."""
@@ -433,19 +343,6 @@ def _is_async(run: Callable[..., Any]) -> bool:
 
 async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
-
-
-async def _durable(future: Future[T]) -> tuple[T, asyncio.CancelledError | None]:
-    """Wait until the writer has answered, even when this task is cancelled meanwhile; then say that it was."""
-    waiting = asyncio.wrap_future(future)
-    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # always retrieved
-    stopped: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.shield(waiting)
-        except asyncio.CancelledError as error:
-            stopped = error
-    return future.result(), stopped
 
 
 __all__ = ["Gate", "current_call"]

@@ -40,9 +40,9 @@ def is_child(chain: Sequence[CompiledGrant], outer: Session) -> bool:
     return len(chain) > 1 and chain[-2].id == outer.grant_id
 
 
-def refuse_stranger(chain: Sequence[CompiledGrant], session: Session, outer: Session) -> None:
+def refuse_stranger(chain: Sequence[CompiledGrant], deployment: Deployment, outer: Session) -> None:
     """Raises `UsageError` unless a session under `chain` may be current inside `outer`."""
-    if session.app is not outer.app or not is_child(chain, outer):
+    if deployment is not outer.app.deployment or not is_child(chain, outer):
         raise UsageError(
             f"a session of grant {chain[-1].id} is opened inside session {outer.id} of grant {outer.grant_id}; "
             "a nested session must be a delegated child of it (close the outer one first, or use another context)"

@@ -1,116 +1,161 @@
-"""Opening a session with a token: what it proves is compared with the grant, recorded, and used once if it must be."""
+"""The transaction that opens a session: a new one under its grant, or one that exists and is rejoined.
+
+It is on the record who acts for whom, under which versions of which grants, and for what a token was presented. Every
+further process that takes part in a session is recorded as joining it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from remit import attribution
-from remit.attribution import Attribution, Presented, conflict
+from sqlalchemy import select
+from sqlmodel import col
+
+from remit import closing, nesting, presenting
+from remit.attribution import Presented
 from remit.authority.compile import CompiledGrant
-from remit.errors import Denied, IdentityError, Remedy
+from remit.authority.durations import show_moment
+from remit.errors import Denied, Remedy, UsageError
 from remit.ids import new_id
-from remit.parties import Method, Workload
+from remit.parties import Workload
+from remit.store.tables import RecordRow, SessionRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.ledger import Txn
 
-R = TypeVar("R")
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which session is to be opened: an existing one by its id, or one under a grant, which a key makes lasting.
 
-class Shown(NamedTuple):
-    """What a token came to before the session is opened: the grant it is for, and what it proves."""
-
-    grant_id: str
-    presented: Presented
-
-
-def run(deployment: Deployment, presented: Presented | None, job: Callable[[Txn], R]) -> R:
-    """The opening transaction. A refusal that has to do with the token is recorded before it is raised."""
-    if presented is None:
-        return deployment.ledger.run(job)
-    try:
-        return deployment.ledger.run(job)
-    except IdentityError as error:
-        record_failure(deployment, error, digest=presented.digest, about=presented.as_record())
-        raise
-
-
-def attributed(
-    deployment: Deployment, txn: Txn, chain: Sequence[CompiledGrant], workload: Workload, presented: Presented | None
-) -> Attribution:
-    """Who is behind a session that begins under `chain`. Raises `IdentityError` where token and grant disagree."""
-    acting = chain[-1].terms
-    if presented is not None and (found := conflict(presented, acting.principal, acting.agent)) is not None:
-        raise found[1]
-    return Attribution.opening(_principal_known(deployment, txn, chain[0]), workload, presented)
-
-
-def _principal_known(deployment: Deployment, txn: Txn, root: CompiledGrant) -> Method:
-    """How the principal was known when the authority began: proved only where they issued it themselves."""
-    row = txn.get("grants", root.terms.id)
-    record = deployment.ledger.record(row["record_id"]) if row is not None else None
-    issuer: Any = record.data.get("issuer") if record is not None else None
-    if not isinstance(issuer, dict) or issuer.get("subject") != root.terms.principal:
-        return "claimed"
-    method: Method = issuer["method"]
-    return method
-
-
-def rejoin(
-    deployment: Deployment, txn: Txn, presented: Presented | None, row: Mapping[str, Any], workload: Workload
-) -> None:
-    """A token that comes with a session which exists: one of its own, or one that says the same of who asks."""
-    if presented is None:
-        return
-    so_far = attribution.read(row)
-    acting = so_far.actors[-1] if so_far.actors else row["agent"]
-    found = None if presented.digest in so_far.tokens else conflict(presented, row["principal"], acting)
-    if found is not None:
-        raise found[1]
-    if use_once(txn, presented, row["id"]):
-        data = {"workload": workload.as_record(), "token": presented.as_record()}
-        txn.append(deployment.ledger.draft("session.joined", session=row["id"], data=data))
-
-
-def use_once(txn: Txn, presented: Presented | None, session_id: str) -> bool:
-    """Note that a token which serves once has served this session; whether that is new. Raises `IdentityError` when it
-    served another."""
-    if presented is None or presented.once is None:
-        return False
-    return _spend(txn, presented.once, used_by=session_id, expires=presented.expires)
-
-
-def use_now(deployment: Deployment, txn: Txn, once: str, *, expires: str, about: Mapping[str, Any]) -> None:
-    """Something that may be shown once was shown for this one act, and that is on record: nobody shows it again.
-
-    Raises `IdentityError` when it was shown before.
+    `workload` is this process where None; `around` is what was current where the session is opened.
     """
-    use = new_id("p")
-    _spend(txn, once, used_by=use, expires=expires)
-    spent = {"id": once, "used_by": use, "expires": expires}
-    txn.append(deployment.ledger.draft("auth.succeeded", data={**about, "once": spent}))
+
+    session_id: str | None
+    grant_id: str | None
+    key: str | None
+    idle: timedelta | None
+    workload: Workload | None
+    presented: Presented | None
+    around: nesting.Around
 
 
-def _spend(txn: Txn, once: str, *, used_by: str, expires: str) -> bool:
-    """`once` is the keyed digest of issuer and `jti`. Raises `IdentityError` for the second use by somebody else."""
-    row = txn.get("tokens", once)
+class Opened(NamedTuple):
+    """What opening came to. `writer` is set where the session began, so that this writer need not join it."""
+
+    id: str
+    chain: tuple[CompiledGrant, ...]
+    writer: str | None = None
+
+
+def open_or_rejoin(deployment: Deployment, txn: Txn, wanted: Wanted) -> Opened:
+    """Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `IdentityError`, `UsageError`."""
+    row = _existing(deployment, txn, wanted)
     if row is None:
-        txn.put("tokens", once, used_by=used_by, expires=expires)
-    elif row["used_by"] != used_by:
-        raise IdentityError("the token was used before, and it may be used once only; ask for a new one")
-    return row is None
+        assert wanted.grant_id is not None
+        opened = _begin(deployment, txn, wanted, wanted.grant_id)
+        presenting.use_once(txn, wanted.presented, opened.id)
+        return opened
+    if wanted.grant_id is not None and row["grant_id"] != wanted.grant_id:
+        raise UsageError(
+            f"session key {wanted.key!r} belongs to grant {row['grant_id']}, not to {wanted.grant_id}; "
+            "one session runs under one grant"
+        )
+    presenting.rejoin(deployment, txn, wanted.presented, row, wanted.workload or Workload.this_process())
+    return Opened(row["id"], deployment.chain(txn, row["grant_id"]))
 
 
-def record_failure(
-    deployment: Deployment, error: IdentityError, *, digest: str, about: dict[str, Any] | None = None
-) -> None:
-    """`identity.conflict` when a token contradicts the grant it came with, else `auth.failed`."""
-    data: dict[str, Any] = {"method": "token", "code": error.code, "token": about or {"digest": digest}}
-    kind = "identity.conflict" if error.code == "identity_conflict" else "auth.failed"
-    draft = deployment.ledger.draft(kind, data=data, private={"reason": str(error)})
-    deployment.ledger.run(lambda txn: txn.append(draft))
+def _existing(deployment: Deployment, txn: Txn, wanted: Wanted) -> Mapping[str, Any] | None:
+    if wanted.session_id is not None:
+        row = txn.get("sessions", wanted.session_id)
+        if row is None:
+            raise UsageError(f"no session {wanted.session_id!r} is in this ledger; `remit session list` shows them")
+        return row
+    if wanted.key is None:
+        return None
+    key = _keyed(deployment, wanted)
+    for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == key)):
+        row = txn.get("sessions", found)
+        if row is None or row["state"] == "closed":
+            continue
+        over = closing.over(txn, row)
+        if over is None:
+            return row
+        closing.close_session(deployment, txn, found, over)  # the key is free again
+    return None
+
+
+def _keyed(deployment: Deployment, wanted: Wanted) -> str | None:
+    """The session's key as records and tables hold it: they do not tell what it says."""
+    return None if wanted.key is None else deployment.ledger.keyed("session-key", wanted.key)
+
+
+def _begin(deployment: Deployment, txn: Txn, wanted: Wanted, grant_id: str) -> Opened:
+    deployment.record_configuration(txn)
+    chain = deployment.chain(txn, grant_id)
+    acting = chain[-1].terms
+    refuse_unusable(txn, chain)
+    if wanted.around.entered and wanted.around.session is not None:
+        nesting.refuse_stranger(chain, deployment, wanted.around.session)
+    parent = nesting.parent_of(deployment, txn, chain, wanted.around)
+    session_id = new_id("s")
+    workload = wanted.workload or Workload.this_process()
+    known = presenting.attributed(deployment, txn, chain, workload, wanted.presented)
+    ends = min(link.terms.expires for link in chain)
+    row = {
+        "grant_id": acting.id,
+        "session_key": _keyed(deployment, wanted),
+        "state": "open",
+        "principal": acting.principal,
+        "agent": acting.agent,
+        "workload": workload.id,
+        "identity": known.stored(),
+        "mode": "enforce",
+        "opened": show_moment(txn.now),
+        "ends": show_moment(ends),
+        "idle_seconds": int(wanted.idle.total_seconds()) if wanted.idle else None,
+        "parent": parent["session"] if parent is not None else None,
+    }
+    who = {"workload": workload.as_record(), **known.as_record()}
+    if parent is not None:
+        who["parent"] = parent
+    data = _recorded(deployment, wanted, chain, ends=show_moment(ends)) | who
+    txn.append(deployment.ledger.draft("session.opened", session=session_id, data=data))
+    txn.put("sessions", session_id, **row)
+    return Opened(session_id, chain, txn.writer)
+
+
+def _recorded(deployment: Deployment, wanted: Wanted, chain: tuple[CompiledGrant, ...], *, ends: str) -> dict[str, Any]:
+    """What `session.opened` says of the authority that the session runs under."""
+    acting = chain[-1].terms
+    return {
+        "grant": acting.id,
+        "version": acting.version,
+        "chain": [link.digest for link in chain],
+        **({"through": [link.terms.agent for link in chain[:-1]]} if len(chain) > 1 else {}),
+        "principal": acting.principal,
+        "agent": acting.agent,
+        **({"token": wanted.presented.as_record()} if wanted.presented is not None else {}),
+        "mode": "enforce",
+        "key": _keyed(deployment, wanted),
+        **({"idle_seconds": int(wanted.idle.total_seconds())} if wanted.idle else {}),
+        "ends": ends,
+        "catalogue": deployment.catalogue.digest,
+        "development": deployment.development,
+        **deployment.guarded(),
+    }
+
+
+def join(deployment: Deployment, txn: Txn, session_id: str, workload: Workload | None) -> None:
+    """A writer's first record in a session says that it takes part, unless it has one there already."""
+    own = select(col(RecordRow.rid)).where(col(RecordRow.session) == session_id, col(RecordRow.writer) == txn.writer)
+    if not txn.rows(own.limit(1)):
+        known = (workload or Workload.this_process()).as_record()
+        txn.append(deployment.ledger.draft("session.joined", session=session_id, data={"workload": known}))
 
 
 def refuse_unusable(txn: Txn, chain: Sequence[CompiledGrant]) -> None:
@@ -136,4 +181,4 @@ def refuse_unusable(txn: Txn, chain: Sequence[CompiledGrant]) -> None:
             )
 
 
-__all__ = ["Shown", "attributed", "record_failure", "rejoin", "run", "use_now", "use_once"]
+__all__ = ["Opened", "Wanted", "join", "open_or_rejoin", "refuse_unusable"]

@@ -13,38 +13,37 @@ from sqlmodel import col
 
 from remit import labels
 from remit.authority.durations import show_moment
+from remit.closing import close_session
 from remit.counters import give_back
 from remit.errors import Denied, Unrepresentable, UsageError
 from remit.ids import new_id
 from remit.ledger import values
-from remit.sessions import close_session
 from remit.spending import reserved_by
 from remit.store.tables import CallRow, SessionRow, WriterRow
 
 if TYPE_CHECKING:
-    from remit.app import App
     from remit.deployment import Deployment
     from remit.identity import Credential
     from remit.ledger import Txn
 
 
-def recover(app: App) -> None:
+def recover(deployment: Deployment) -> None:
     """Give every intent of a dead writer the outcome `unknown`, and close sessions whose grant has ended."""
-    ledger = app.deployment.ledger
+    ledger = deployment.ledger
     dead = ledger.dead_writers()
     left = {row[0] for row in ledger.read().rows(_LEFT_OPEN)}
 
     def job(txn: Txn) -> None:
         for writer in dead:
-            _recover_writer(app.deployment, txn, writer)
+            _recover_writer(deployment, txn, writer)
         for writer in left:
-            _settle_calls(app.deployment, txn, writer)
+            _settle_calls(deployment, txn, writer)
         now = show_moment(txn.now)
         ended = select(col(SessionRow.id)).where(col(SessionRow.state) != "closed", col(SessionRow.ends) <= now)
         for (session_id,) in txn.rows(ended):
-            close_session(app, txn, session_id, "grant ended")
+            close_session(deployment, txn, session_id, "grant ended")
 
-    if dead or left or _any_ended(app.deployment):
+    if dead or left or _any_ended(deployment):
         ledger.run(job)
 
 

@@ -7,28 +7,24 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from sqlalchemy import func, select
-from sqlmodel import col
-
-from remit import nesting, opening
+from remit import closing, nesting, opening, presenting
 from remit.approvals import approved_call
 from remit.attribution import Presented
 from remit.authority.brief import brief
 from remit.authority.calls import Decision, SessionFacts
 from remit.authority.compile import CompiledGrant
-from remit.authority.durations import show_moment
 from remit.calls import CallOptions, CallRequest
 from remit.current import CURRENT
 from remit.errors import Denied, UsageError
 from remit.facts import read_facts
-from remit.ids import new_id
 from remit.parties import Workload
-from remit.store.tables import ApprovalRow, RecordRow, SessionRow
+from remit.presenting import Shown
+from remit.standing import StandingRefusals
 from remit.waiting import RAISE, Waiting, read_on_ask
 
 if TYPE_CHECKING:
@@ -39,19 +35,6 @@ if TYPE_CHECKING:
     from remit.requesting import GrantRequest
     from remit.resources.definitions import ToolDefinition
     from remit.tokens import TokenEndpoint, TokenVerifier
-
-
-MAX_STANDING_REFUSALS: Final = 20
-"""Refusals by an ended, closed or revoked authority that one process records for one session."""
-
-
-class _Opened(NamedTuple):
-    """What opening came to. `writer` is set where the session began, so that this writer need not join it."""
-
-    id: str
-    row: Mapping[str, Any]
-    chain: tuple[CompiledGrant, ...]
-    writer: str | None = None
 
 
 class Session:
@@ -72,7 +55,7 @@ class Session:
         session_id: str | None = None,
         context: Mapping[str, Any] | None = None,
         on_ask: str = RAISE,
-        presenting: Callable[[], opening.Shown] | None = None,
+        presenting: Callable[[], Shown] | None = None,
     ) -> None:
         self._app = app
         self._wanted_grant = grant_id
@@ -87,10 +70,8 @@ class Session:
         self._tokens: list[contextvars.Token[Session | None]] = []
         self._writers: set[str] = set()
         self._opening = threading.RLock()
-        self._around = nesting.Around(None, None, entered=False)
-        self._standing_refusals: dict[str, int] = {}
+        self.standing = StandingRefusals()
         self._opened = False
-        self._row: Mapping[str, Any] = {}
         self.chain: tuple[CompiledGrant, ...] = ()
         self.around = SessionFacts()
         """What guardrails could read when a call was last decided: a first guess for the next one."""
@@ -184,7 +165,7 @@ class Session:
         try:
             return self._app.gate.call(self.open(), self._approved(approval_id, run, secrets))
         finally:
-            self._close_when_answered()
+            closing.end_when_answered(self._app.deployment, self.id)
 
     async def aresume(
         self, approval_id: str, run: Callable[..., Any], *, secrets: Mapping[str, Any] | None = None
@@ -194,25 +175,7 @@ class Session:
         try:
             return await self._app.gate.acall(self.open(), request)
         finally:
-            await asyncio.shield(asyncio.to_thread(self._close_when_answered))
-
-    def _close_when_answered(self) -> None:
-        """An unkeyed session that its block left open for an approval ends with the last one."""
-        ledger = self._app.deployment.ledger
-        row = ledger.run(lambda txn: txn.get("sessions", self.id))
-        if row is not None and row["detached"] and row["state"] == "open" and not self._waits():
-            self.close("block ended")
-
-    def _detach(self) -> None:
-        """The block has ended, and a person has not answered yet."""
-        ledger, session_id = self._app.deployment.ledger, self.id
-        draft = ledger.draft("session.context", session=session_id, data={"claimed": [], "detached": True})
-
-        def detach(txn: Txn) -> None:
-            txn.append(draft)
-            txn.put("sessions", session_id, detached=True)
-
-        ledger.run(detach)
+            await asyncio.shield(asyncio.to_thread(closing.end_when_answered, self._app.deployment, self.id))
 
     def _approved(self, approval_id: str, run: Callable[..., Any], secrets: Mapping[str, Any] | None) -> CallRequest:
         approval, request = approved_call(self._app.deployment, approval_id, run, secrets)
@@ -311,7 +274,7 @@ class Session:
 
     def open(self) -> Self:
         """Open or rejoin. Raises `Denied` when the grant does not (any more) allow it, `GrantError`, `UsageError`."""
-        return self._open_in(nesting.Around.here(entered=False))
+        return self if self._opened else self._open_in(nesting.Around.here(entered=False))
 
     def _open_in(self, around: nesting.Around) -> Self:
         if not self._opened:
@@ -320,111 +283,29 @@ class Session:
                     self._app.recover()
                     if self._presenting is not None:
                         self._wanted_grant, self._presented = self._presenting()
-                    self._around = around
-                    self._take(opening.run(self._app.deployment, self._presented, self._open))
+                    self._take(presenting.run(self._app.deployment, self._presented, self._opening_job(around)))
                     if self._first_context:
                         self.context(**self._first_context)
         return self
 
-    def _take(self, opened: _Opened) -> None:
+    def _opening_job(self, around: nesting.Around) -> Callable[[Txn], opening.Opened]:
+        wanted = opening.Wanted(
+            session_id=self._id,
+            grant_id=self._wanted_grant,
+            key=self._key,
+            idle=self._idle,
+            workload=self._workload,
+            presented=self._presented,
+            around=around,
+        )
+        return lambda txn: opening.open_or_rejoin(self._app.deployment, txn, wanted)
+
+    def _take(self, opened: opening.Opened) -> None:
         """Remember what is durable now: a transaction that failed has opened nothing."""
-        self._id, self._row, self.chain = opened.id, opened.row, opened.chain
+        self._id, self.chain = opened.id, opened.chain
         if opened.writer is not None:
             self._writers.add(opened.writer)
         self._opened = True
-
-    def _open(self, txn: Txn) -> _Opened:
-        row = self._existing(txn)
-        if row is None:
-            assert self._wanted_grant is not None
-            opened = self._begin(txn, self._wanted_grant)
-            opening.use_once(txn, self._presented, opened.id)
-            return opened
-        if self._wanted_grant is not None and row["grant_id"] != self._wanted_grant:
-            raise UsageError(
-                f"session key {self._key!r} belongs to grant {row['grant_id']}, not to {self._wanted_grant}; "
-                "one session runs under one grant"
-            )
-        opening.rejoin(self._app.deployment, txn, self._presented, row, self._workload or Workload.this_process())
-        return _Opened(row["id"], row, self._app.deployment.chain(txn, row["grant_id"]))
-
-    def _existing(self, txn: Txn) -> Mapping[str, Any] | None:
-        if self._id is not None:
-            row = txn.get("sessions", self._id)
-            if row is None:
-                raise UsageError(f"no session {self._id!r} is in this ledger; `remit session list` shows them")
-            return row
-        if self._key is None:
-            return None
-        key = self._keyed()
-        for (found,) in txn.rows(select(col(SessionRow.id)).where(col(SessionRow.session_key) == key)):
-            row = txn.get("sessions", found)
-            if row is None or row["state"] == "closed":
-                continue
-            over = _over(txn, row)
-            if over is None:
-                return row
-            close_session(self._app, txn, found, over)  # the key is free again
-        return None
-
-    def _keyed(self) -> str | None:
-        """The session's key as records and tables hold it: they do not tell what it says."""
-        return None if self._key is None else self._app.deployment.ledger.keyed("session-key", self._key)
-
-    def _begin(self, txn: Txn, grant_id: str) -> _Opened:
-        deployment = self._app.deployment
-        deployment.record_configuration(txn)
-        chain = deployment.chain(txn, grant_id)
-        acting = chain[-1].terms
-        opening.refuse_unusable(txn, chain)
-        if self._around.entered and self._around.session is not None:
-            nesting.refuse_stranger(chain, self, self._around.session)
-        parent = nesting.parent_of(deployment, txn, chain, self._around)
-        session_id = new_id("s")
-        workload = self._workload or Workload.this_process()
-        known = opening.attributed(deployment, txn, chain, workload, self._presented)
-        ends = min(link.terms.expires for link in chain)
-        row = {
-            "grant_id": acting.id,
-            "session_key": self._keyed(),
-            "state": "open",
-            "principal": acting.principal,
-            "agent": acting.agent,
-            "workload": workload.id,
-            "identity": known.stored(),
-            "mode": "enforce",
-            "opened": show_moment(txn.now),
-            "ends": show_moment(ends),
-            "idle_seconds": int(self._idle.total_seconds()) if self._idle else None,
-            "parent": parent["session"] if parent is not None else None,
-        }
-        txn.append(
-            deployment.ledger.draft(
-                "session.opened",
-                session=session_id,
-                data={
-                    "grant": acting.id,
-                    "version": acting.version,
-                    "chain": [link.digest for link in chain],
-                    **({"through": [link.terms.agent for link in chain[:-1]]} if len(chain) > 1 else {}),
-                    **({"parent": parent} if parent is not None else {}),
-                    "principal": acting.principal,
-                    "agent": acting.agent,
-                    "workload": workload.as_record(),
-                    **known.as_record(),
-                    **({"token": self._presented.as_record()} if self._presented is not None else {}),
-                    "mode": "enforce",
-                    "key": row["session_key"],
-                    **({"idle_seconds": row["idle_seconds"]} if self._idle else {}),
-                    "ends": show_moment(ends),
-                    "catalogue": deployment.catalogue.digest,
-                    "development": deployment.development,
-                    **deployment.guarded(),
-                },
-            )
-        )
-        txn.put("sessions", session_id, **row)
-        return _Opened(session_id, row, chain, txn.writer)
 
     def take_up(self, txn: Txn, chain: tuple[CompiledGrant, ...] | None = None) -> bool:
         """Called inside the transaction of each call: whether `chain` (what the call was matched with) still is what
@@ -438,30 +319,6 @@ class Session:
         self.chain = chain
         return True
 
-    def end_if_idle(self, txn: Txn) -> None:
-        """Called inside the transaction of each call: closes the session when it was idle too long."""
-        row = self._timed(txn)
-        if row is not None and _idle_too_long(txn, row):
-            close_session(self._app, txn, row["id"], "idle")
-
-    def note_call(self, txn: Txn) -> None:
-        """Called with each record of a call: the session is not idle."""
-        row = self._timed(txn)
-        if row is not None:
-            txn.put("sessions", row["id"], last_call=show_moment(txn.now))
-
-    def fades(self, txn: Txn) -> bool:
-        """Whether the session would be idle before long although it is asked of all the time: a question that is put
-        again leaves no record, and only records count."""
-        row = self._timed(txn)
-        return row is not None and txn.now - _last_call(row) > timedelta(seconds=row["idle_seconds"]) / 4
-
-    def _timed(self, txn: Txn) -> Mapping[str, Any] | None:
-        """The session's row, where it is open and ends by being idle."""
-        assert self._id is not None
-        row = txn.get("sessions", self._id)
-        return row if row is not None and row["state"] == "open" and row["idle_seconds"] is not None else None
-
     def join(self, txn: Txn) -> None:
         """Called inside the transaction of each call: a writer's first record in a session says that it takes part.
 
@@ -470,12 +327,7 @@ class Session:
         if txn.writer in self._writers:
             return
         assert self._id is not None
-        own = select(col(RecordRow.rid)).where(col(RecordRow.session) == self._id, col(RecordRow.writer) == txn.writer)
-        if not txn.rows(own.limit(1)):
-            workload = (self._workload or Workload.this_process()).as_record()
-            txn.append(
-                self._app.deployment.ledger.draft("session.joined", session=self._id, data={"workload": workload})
-            )
+        opening.join(self._app.deployment, txn, self._id, self._workload)
 
     def note_joined(self, writer: str) -> None:
         """A transaction of `writer` in this session is durable."""
@@ -491,7 +343,7 @@ class Session:
     def _make_current(self) -> contextvars.Token[Session | None]:
         outer = CURRENT.get()
         if outer is not None and outer.id != self.id:
-            nesting.refuse_stranger(self.chain, self, outer)
+            nesting.refuse_stranger(self.chain, self._app.deployment, outer)
         return CURRENT.set(self)
 
     def _leave_current(self) -> None:
@@ -509,13 +361,7 @@ class Session:
     ) -> None:
         self._leave_current()
         if not self._tokens and self._key is None:
-            self._end_block("block ended" if error is None else f"block left by {type(error).__name__}")
-
-    def _end_block(self, reason: str) -> None:
-        if self._waits():
-            self._detach()
-        else:
-            self.close(reason)
+            closing.end_block(self._app.deployment, self.id, _left(error))
 
     async def __aenter__(self) -> Self:
         if not self._opened:
@@ -529,8 +375,8 @@ class Session:
         self._leave_current()
         if self._tokens or self._key is not None:
             return
-        reason = "block ended" if error is None else f"block left by {type(error).__name__}"
-        await asyncio.shield(asyncio.to_thread(self._end_block, reason))
+        ending = asyncio.to_thread(closing.end_block, self._app.deployment, self.id, _left(error))
+        await asyncio.shield(ending)
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[Self]:
@@ -542,77 +388,17 @@ class Session:
             with contextlib.suppress(ValueError):  # a generator may be closed in another context than it began in
                 CURRENT.reset(token)
 
-    def _waits(self) -> bool:
-        """Whether a question is open, or an approval unused, whose time has not passed."""
-        pending = select(col(ApprovalRow.id)).where(
-            col(ApprovalRow.session_id) == self._id, col(ApprovalRow.state).in_(("requested", "approved"))
-        )
-
-        def waits(txn: Txn) -> bool:
-            return bool(txn.rows(pending.where(col(ApprovalRow.expires) > show_moment(txn.now)).limit(1)))
-
-        return self._app.deployment.ledger.run(waits)
-
     # -- closing
 
     def close(self, reason: str = "closed") -> None:
         """End the session: no call is permitted after this record. Closing twice changes nothing."""
-        session_id = self.id
-        self._app.deployment.ledger.run(lambda txn: close_session(self._app, txn, session_id, reason))
-
-    def stands_refused(self, code: str) -> bool:
-        """Whether this process has recorded enough refusals for a reason that is not about the call itself.
-
-        The record says that calls go on being refused; a looping agent does not flood the ledger.
-        """
-        bound = 1 if code == "session_suspended" else MAX_STANDING_REFUSALS
-        self._standing_refusals[code] = self._standing_refusals.get(code, 0) + 1
-        return self._standing_refusals[code] > bound
-
-    def stands_open(self) -> None:
-        """The session is open (again): the next refusals of that kind are recorded again."""
-        self._standing_refusals.clear()
+        deployment, session_id = self._app.deployment, self.id
+        deployment.ledger.run(lambda txn: closing.close_session(deployment, txn, session_id, reason))
 
 
-def _over(txn: Txn, row: Mapping[str, Any]) -> str | None:
-    """Why a session that is not closed yet has come to its end; None while it has not."""
-    if row["ends"] is not None and row["ends"] <= show_moment(txn.now):
-        return "grant ended"
-    return "idle" if _idle_too_long(txn, row) else None
-
-
-def _idle_too_long(txn: Txn, row: Mapping[str, Any]) -> bool:
-    if row["idle_seconds"] is None:
-        return False
-    return txn.now - _last_call(row) > timedelta(seconds=row["idle_seconds"])
-
-
-def _last_call(row: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(row["last_call"] or row["opened"])
-
-
-def close_session(app: App, txn: Txn, session_id: str, reason: str, by: Mapping[str, Any] | None = None) -> None:
-    """Append `session.closed`, with the last sequence number of every writer that took part, so that a gap shows."""
-    row = txn.get("sessions", session_id)
-    if row is None:
-        raise UsageError(f"no session {session_id!r} is in this ledger")
-    if row["state"] == "closed":
-        return
-    lasts = txn.rows(
-        select(col(RecordRow.writer), func.max(col(RecordRow.sseq)))
-        .where(col(RecordRow.session) == session_id)
-        .group_by(col(RecordRow.writer))
-    )
-    data: dict[str, Any] = {"writers": {row[0]: row[1] for row in lasts}, "why": _closing_word(reason)}
-    if by is not None:
-        data["by"] = dict(by)
-    txn.append(app.deployment.ledger.draft("session.closed", session=session_id, data=data, private={"reason": reason}))
-    txn.put("sessions", session_id, state="closed", closed=show_moment(txn.now), reason=reason, session_key=None)
-
-
-def _closing_word(reason: str) -> str:
-    known = {"block ended": "block_ended", "grant ended": "grant_ended", "idle": "idle"}
-    return known.get(reason, "block_failed" if reason.startswith("block left by") else "closed")
+def _left(error: BaseException | None) -> str:
+    """Why a session ends that ends with its block."""
+    return "block ended" if error is None else f"block left by {type(error).__name__}"
 
 
 def _never(**_: Any) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import remit.app
+import remit
 from remit.errors import ApprovalRequired, Denied
 from remit.review.replay import reproduce
 
@@ -42,7 +42,7 @@ class Clock:
 def temporary(folder: Path, *, clock: Clock | None = None, **options: Any) -> Iterator[App]:
     """A development app on a SQLite file in `folder`; `options` as for `remit.open`."""
     options.setdefault("development", True)
-    app = remit.app.open(f"sqlite:///{folder / 'remit.db'}", clock=clock, **options)
+    app = remit.open(f"sqlite:///{folder / 'remit.db'}", clock=clock, **options)
     try:
         yield app
     finally:

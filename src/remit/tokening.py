@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import issuing, opening
+from remit import issuing
 from remit.attribution import Presented
 from remit.authority.breadth import check_breadth
 from remit.authority.compile import compile_grant
@@ -17,6 +17,7 @@ from remit.errors import GrantError, IdentityError, UsageError
 from remit.ids import new_id
 from remit.ledger.canonical import canonical
 from remit.parties import check_agent, named_agent, subject_of
+from remit.presenting import Shown, record_failure
 from remit.tokens.jose import Key, jwk_of, public_jwk, sign, thumbprint
 from remit.tokens.projection import TOKEN_TYPE, content_from, grant_claims
 from remit.tokens.proof import check_proof
@@ -138,7 +139,7 @@ def presenting(
     text: str,
     verifier: TokenVerifier | None,
     proof: str | None,
-) -> Callable[[], opening.Shown]:
+) -> Callable[[], Shown]:
     """What a session that is given a token does when it opens: verify it, and find the grant.
 
     With a grant the token says *who* asks (an access token); without, it carries the grant itself.
@@ -148,15 +149,15 @@ def presenting(
             "token= beside a grant is somebody's access token; pass verifier=, which says whose to believe"
         )
 
-    def present() -> opening.Shown:
+    def present() -> Shown:
         judge = verifier or own_verifier(deployment)
         try:
             found = judge.verify(text, now=deployment.ledger.now())
             if grant_id is not None:
-                return opening.Shown(grant_id, presented(deployment, judge, found))
-            return opening.Shown(grant_of(deployment, judge, found, proof).id, presented(deployment, judge, found))
+                return Shown(grant_id, presented(deployment, judge, found))
+            return Shown(grant_of(deployment, judge, found, proof).id, presented(deployment, judge, found))
         except IdentityError as error:
-            opening.record_failure(deployment, error, digest=deployment.ledger.keyed("token", text))
+            record_failure(deployment, error, digest=deployment.ledger.keyed("token", text))
             raise
 
     return present

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from remit.authority.refusal import Refusal
+from remit.errors import UsageError
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SPAN: Final = re.compile(r"(?=.)" + "".join(f"(?:[0-9]{{1,6}}{unit})?" for unit in "wdhms") + r"\Z")
@@ -44,6 +45,16 @@ def parse_span(text: object) -> timedelta:
     if seconds == 0:
         raise Refusal(f"got {text!r}, expected a span longer than nothing")
     return timedelta(seconds=seconds)
+
+
+def read_span(argument: str, given: str | timedelta | None) -> timedelta | None:
+    """A span that a program gives as `argument`, in words or not at all. Raises `UsageError`."""
+    if given is None or isinstance(given, timedelta):
+        return given
+    try:
+        return parse_span(given)
+    except Refusal as error:
+        raise UsageError(f"{argument}: {error}") from error
 
 
 def show_span(span: timedelta) -> str:

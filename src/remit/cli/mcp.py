@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from remit.app import default_url
 from remit.authority.source import read_grant
 from remit.cli.grant import Parameters, typed
 from remit.cli.options import (
+    AsJson,
     AsPerson,
     CatalogueFiles,
     Development,
@@ -25,9 +25,12 @@ from remit.cli.options import (
     policy_files,
     require_ledger,
 )
+from remit.cli.output import show_json
+from remit.deploying import default_url
 from remit.errors import UsageError
+from remit.resources.drafting import as_yaml, draft
 
-app = typer.Typer(no_args_is_help=True, help="MCP servers behind the gate: proxy.")
+app = typer.Typer(no_args_is_help=True, help="MCP servers behind the gate: proxy, inspect.")
 
 
 @app.command()
@@ -85,3 +88,28 @@ def proxy(
         accept_tools=accept_tools,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def inspect(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="The server: its program and arguments.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What grants call the server: the first half of every tool key.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Instead of a command: the address of a server that speaks Streamable HTTP."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draft a catalogue from a live server's tools: names, schemas, hints. Calls none of them; read it before use."""
+    try:
+        from remit_mcp.inspecting import inspect as listed
+    except ImportError as error:
+        raise UsageError(f'inspecting needs `pip install "remit[mcp]"` ({error})') from error
+
+    drafted = draft(name, listed(command or (), address=address))
+    if as_json:
+        show_json({"tools": [{"tool": each.key, "entry": each.words, "remarks": each.remarks} for each in drafted]})
+    else:
+        typer.echo(as_yaml(name, drafted), nl=False)

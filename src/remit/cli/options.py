@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 import typer
 
 import remit
-from remit.app import App, default_url
+from remit.app import App
 from remit.cli import whoami
+from remit.deploying import default_url
 from remit.errors import UsageError
 from remit.identity import Credential
 

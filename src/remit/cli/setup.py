@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 import remit
-from remit.app import App, default_url
+from remit.app import App
 from remit.cli import whoami
 from remit.cli.border import NO
 from remit.cli.options import (
@@ -32,6 +32,7 @@ from remit.cli.options import (
     shipped_file,
 )
 from remit.cli.output import console, facts, plural, show_json, table
+from remit.deploying import default_url
 from remit.errors import RemitError, UsageError
 from remit.identity import People
 from remit.resources.catalogue import Catalogue

@@ -8,10 +8,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from remit import remit_verify
-from remit.app import default_url
 from remit.cli.border import NO, say
 from remit.cli.options import AsJson, Url, require_ledger
 from remit.cli.output import console, facts, show_json
+from remit.deploying import default_url
 from remit.errors import UsageError, VerificationError
 from remit.ledger import Ledger, Verified
 

@@ -27,6 +27,7 @@ from remit.errors import NotCanonical
 from remit.resources.access import Access
 from remit.resources.paths import canonical_path, joined
 from remit.resources.shell_agreement import require_agreement
+from remit.resources.shell_own import OWN_PROGRAM, starts_remit
 from remit.resources.shell_programs import PLAIN, SPECS, Touch, literal, touched
 from remit.resources.shell_special import SPECIAL, Words
 from remit.resources.shell_syntax import parse
@@ -195,6 +196,8 @@ class _Walk:
 
     def _arguments(self, name: str, words: Words, bases: Bases) -> None:
         if self.reader.is_opaque(name) or (name not in _KNOWN and self.reader.programs == "any"):
+            if starts_remit(name, (word.text for word in words)):
+                self._add("run", OWN_PROGRAM)
             return
         if name in SHELLS:
             self.text(inner_text(name, words), bases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -47,7 +48,7 @@ class _Pending:
         )  # fmt: skip
 
 
-class Scanner:
+class Scanner(ABC):
     """Reads words. `sequence`, which reads what stands in a substitution, is the parser's."""
 
     def __init__(self, text: str) -> None:
@@ -57,9 +58,9 @@ class Scanner:
         self.document: Document | None = None
         """A here-document that was announced in this line."""
 
+    @abstractmethod
     def sequence(self) -> Sequence_:
         """The commands of a substitution."""
-        raise NotImplementedError
 
     def refused(self, why: str) -> NotCanonical:
         return NotCanonical(f"at position {self.at}, {shown(self.text[self.at : self.at + 20])}: {why}")

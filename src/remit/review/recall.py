@@ -17,7 +17,6 @@ from remit.authority.calls import CallView, Facts, Failure
 from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.guardrails import Guardrails
 from remit.authority.terms import GrantTerms
-from remit.entry import STANDING
 from remit.errors import NotCanonical, Remedy, RemitError
 from remit.facts import recorded_facts
 from remit.ledger import values
@@ -26,6 +25,7 @@ from remit.marks import REDACTED, marked_names
 from remit.resources.access import Access
 from remit.resources.catalogue import Catalogue
 from remit.resources.definitions import ToolDefinition
+from remit.standing import STANDING
 
 if TYPE_CHECKING:
     from remit.ledger import Ledger, Record

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from remit import opening
+from remit import presenting
 from remit.authority.durations import show_moment
 from remit.errors import IdentityError
 from remit.ids import new_id
@@ -57,7 +57,7 @@ def check_proof(deployment: Deployment, verifier: TokenVerifier, found: Verified
     once = deployment.ledger.keyed("proof", found.text, jti)
     until = show_moment(now + 2 * WINDOW)
     about = {"method": "proof", "token": deployment.ledger.keyed("token", found.text)}
-    deployment.ledger.run(lambda txn: opening.use_now(deployment, txn, once, expires=until, about=about))
+    deployment.ledger.run(lambda txn: presenting.use_now(deployment, txn, once, expires=until, about=about))
 
 
 def _hash(token: str) -> str:

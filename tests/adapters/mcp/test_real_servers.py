@@ -25,6 +25,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 import remit
+from remit.resources.catalogue import Catalogue
 from remit_mcp.wire import DENIAL_META
 from tests.adapters.mcp.servers import Installed, install
 
@@ -232,3 +233,28 @@ async def test_server_behind_the_proxy_is_the_same_but_for_what_is_refused(
     assert [r.data["status"] for r in records if r.type == "call.outcome"] == ["tool_error" if target.fails else "ok"]
     assert [r.data["tool"] for r in records if r.type == "call.denied"] == [f"{target.name}.{target.outside(box)[0]}"]
     assert [r.type for r in records if r.session is not None][-1] == "session.closed"
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_inspecting_a_server_drafts_a_catalogue_of_all_its_tools(
+    target: Target, installed: Installed, tmp_path: Path
+) -> None:
+    """`remit mcp inspect` over each of them: it loads, knows the called tools, and calls none."""
+    log = tmp_path / "arrived.jsonl"
+    command = [sys.executable, str(TEE), str(log), *target.command(installed, tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'adapters'}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "remit", "mcp", "inspect", "--name", target.name, "--", *command],
+        check=True, capture_output=True, text=True, cwd=tmp_path, env=environment | target.environment(tmp_path),
+    )  # fmt: skip
+    (tmp_path / "drafted.yaml").write_text(done.stdout, encoding="utf-8")
+    drafted = Catalogue.load(tmp_path / "drafted.yaml")
+    assert {f"{target.name}.{target.inside(tmp_path)[0]}", *target.tools} <= set(drafted.keys())
+    if target.name == "filesystem":
+        entry = drafted.entry("filesystem.read_text_file")
+        assert entry is not None
+        assert entry.accesses == ("read file://{path}",)
+        assert entry.read_only
+    arrived = [json.loads(line)["method"] for line in log.read_bytes().splitlines()]
+    assert "tools/list" in arrived
+    assert "tools/call" not in arrived

@@ -26,7 +26,7 @@ from remit.resources.access import Access
 
 _LONG_MIN: Final = -(2**63)
 _LONG_MAX: Final = 2**63 - 1
-_DECIMAL_SCALE: Final = 10_000
+_DECIMAL_DIGITS: Final = 4
 _MAX_DEPTH: Final = 64
 _MISSING: Final = object()
 _ALL: Final = Wanted(whole=True)
@@ -49,6 +49,9 @@ def record(values: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
         if value is None or value is _MISSING:
             continue
         kind = type(value)
+        if kind is float and part.whole:
+            found[name] = number(value, part.number, name)
+            continue
         plain = part.whole and (
             (kind is str and part.number is None and value.isascii())
             or (kind is int and part.number != "decimal" and _LONG_MIN <= value <= _LONG_MAX)
@@ -126,26 +129,35 @@ def _string(value: str, path: str) -> str:
 
 def number(value: int | float | Decimal, compared: Number | None, path: str) -> Any:
     """A number as a Long or an exact decimal. Raises `NotEncodable`."""
-    exact = exact_decimal(value)
-    if not exact.is_finite():
-        raise NotEncodable(path, "is not a finite number")
-    if abs(exact.adjusted()) > 30 and exact:
-        raise NotEncodable(path, "has no exact form in a guardrail")
-    whole = exact == exact.to_integral_value()
-    if compared != "decimal" and whole:
-        found = int(exact)
+    head, _, tail = _plain(value, path).partition(".")  # text: arithmetic would round at 28 digits
+    tail = tail.rstrip("0")
+    if compared != "decimal" and not tail:
+        found = int(head)
         if not _LONG_MIN <= found <= _LONG_MAX:
             raise NotEncodable(path, "does not fit into 64 bits")
         return found
-    units = exact * _DECIMAL_SCALE
-    if units != units.to_integral_value():
-        raise NotEncodable(path, "has more than 4 digits after the point")
-    scaled = int(units)
-    if not _LONG_MIN <= scaled <= _LONG_MAX:
+    if len(tail) > _DECIMAL_DIGITS:
+        raise NotEncodable(path, f"has more than {_DECIMAL_DIGITS} digits after the point")
+    tail = tail.ljust(_DECIMAL_DIGITS, "0")
+    if not _LONG_MIN <= int(head + tail) <= _LONG_MAX:
         raise NotEncodable(path, "is too large for a decimal")
-    sign = "-" if scaled < 0 else ""
-    head, tail = divmod(abs(scaled), _DECIMAL_SCALE)
-    return {"__extn": {"fn": "decimal", "arg": f"{sign}{head}.{tail:04d}"}}
+    return {"__extn": {"fn": "decimal", "arg": f"{head}.{tail}"}}
+
+
+def _plain(value: int | float | Decimal, path: str) -> str:
+    """The digits of a number, without an exponent."""
+    if type(value) is float:
+        text = repr(value)
+        if "e" not in text and "n" not in text:  # an exponent, nan, inf
+            return text
+    exact = exact_decimal(value)
+    if not exact.is_finite():
+        raise NotEncodable(path, "is not a finite number")
+    if not exact:
+        return "0"
+    if abs(exact.adjusted()) > 30:
+        raise NotEncodable(path, "has no exact form in a guardrail")
+    return format(exact, "f")
 
 
 def access_facts(access: Access) -> dict[str, Any]:
@@ -159,10 +171,10 @@ def access_facts(access: Access) -> dict[str, Any]:
     if rest.startswith("//"):
         authority, slash, path = rest[2:].partition("/")
         authority, _, _ = authority.partition("?")
-        parts = [urllib.parse.unquote(part) for part in path.partition("?")[0].split("/")] if slash else []
-        host = urllib.parse.unquote(authority)
+        parts = [_decoded(part) for part in path.partition("?")[0].split("/")] if slash else []
+        host = _decoded(authority)
     else:
-        address = urllib.parse.unquote(rest.partition("?")[0])
+        address = _decoded(rest.partition("?")[0])
         parts, host = [address], address.rpartition("@")[2]
     parts = [part for part in parts if part]
     segments = dict.fromkeys([*parts, *(part.lower() for part in parts)])
@@ -176,4 +188,43 @@ def access_facts(access: Access) -> dict[str, Any]:
     }
 
 
-__all__ = ["NotEncodable", "access_facts", "number", "record"]
+def _decoded(text: str) -> str:
+    return urllib.parse.unquote(text) if "%" in text else text
+
+
+class AccessReader:
+    """What is read of one access, ready for JSON.
+
+    Where policies only compare with certain texts, any other text is left out or replaced by one: so a resource that
+    nobody has named yet looks like the ones before it, and the answer for those holds for it.
+    """
+
+    __slots__ = ("_parts", "_plain", "_wanted")
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._plain = not wanted.whole and all(part.whole and not part.parts for part in wanted.parts.values())
+        self._parts = tuple((name, part.among, _other(part.among)) for name, part in wanted.parts.items())
+
+    def read(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """From `access_facts`. Raises `NotEncodable`."""
+        if not (self._plain and facts["uri"].isascii() and facts["action"].isascii()):
+            return record(facts, self._wanted)
+        found: dict[str, Any] = {}
+        for name, among, other in self._parts:
+            value = facts[name]
+            if among is not None:
+                if name == "segments":
+                    value = [one for one in value if one in among]
+                elif value not in among:
+                    value = other
+            found[name] = value
+        return found
+
+
+def _other(among: frozenset[str] | None) -> str:
+    """A text that is none of these."""
+    return "-" * (1 + max(map(len, among), default=0)) if among is not None else ""
+
+
+__all__ = ["AccessReader", "NotEncodable", "access_facts", "number", "record"]

@@ -46,15 +46,24 @@ _ORDER_OPS: Final = frozenset({"less", "less_eq", "greater", "greater_eq", "eq",
 _DECIMAL_OPS: Final = frozenset({"decimal_less_than", "decimal_less_eq", "decimal_greater", "decimal_greater_eq"})
 _ENTITY_TYPES: Final = frozenset({"User", "Service", "Agent", "Role", "Action"})
 
+_MEMBER_OPS: Final = frozenset({"contains", "contains_all", "contains_any"})
+
 Path = tuple[str, ...]
+_SEGMENTS: Final[Path] = ("context", "access", "segments")
+_TEXTS: Final = frozenset(("context", "access", name) for name, kind in ACCESS.items() if kind == "String")
 
 
 @dataclass
 class Wanted:
-    """What of one value is read: all of it, that it is there, or parts; and how its numbers are compared."""
+    """What of one value is read: all of it, that it is there, or parts; and how its numbers are compared.
+
+    Where `among` is not None, nothing is asked of what is read `whole` but which of those texts it is (or, of a set,
+    holds): any other text would do as well as the one that is there.
+    """
 
     whole: bool = False
     number: Number | None = None
+    among: frozenset[str] | None = None
     parts: dict[str, Wanted] = field(default_factory=dict)
 
     def at(self, path: Iterable[str]) -> Wanted:
@@ -66,7 +75,8 @@ class Wanted:
 
     def add(self, other: Wanted) -> None:
         """Also want what `other` wants. Raises `ValueError` with the path where numbers are compared in two ways."""
-        self.whole |= other.whole
+        if other.whole:
+            self.take(other.among)
         if other.number is not None:
             if self.number not in (None, other.number):
                 raise ValueError("")
@@ -76,6 +86,12 @@ class Wanted:
                 self.parts.setdefault(name, Wanted()).add(part)
             except ValueError as error:
                 raise ValueError(f"{name}.{error}".rstrip(".")) from None
+
+    def take(self, among: frozenset[str] | None = None) -> None:
+        """Also want all of it, or which of certain texts it is or holds."""
+        if self.whole:
+            among = None if among is None or self.among is None else self.among | among
+        self.whole, self.among = True, among
 
     @property
     def presence_only(self) -> bool:
@@ -113,6 +129,14 @@ class Reading:
         return self.each_access or "accesses" in self.context.parts
 
     @property
+    def open_access(self) -> bool:
+        """Whether it reads an access so that one which nobody has named yet may be judged like none before."""
+        access = self.context.parts.get("access")
+        return access is not None and (
+            access.whole or any(part.whole and part.among is None for part in access.parts.values())
+        )
+
+    @property
     def standing(self) -> bool:
         """Whether it reads only what holds for the whole life of a grant: who, which tool, where."""
         return set(self.context.parts) <= {"session"} and self.session <= STANDING
@@ -140,6 +164,8 @@ class _Walk:
             self._note(path, number)
         elif isinstance(node, pst.HasAttr):
             self._has(node)
+        elif isinstance(node, pst.BinaryOp) and (asked := _asked(node)) is not None:
+            self.context.at(asked[0][1:]).take(asked[1])
         elif isinstance(node, pst.BinaryOp):
             left, right = _compared(node)
             self.visit(node.left, left)
@@ -184,7 +210,7 @@ class _Walk:
             self.problems.append("reads the whole `context`; name what it needs of it, such as context.input.amount")
             return
         node = self.context.at(path[1:])
-        node.whole = True
+        node.take()
         if number is not None and path[1] == "input":
             if node.number not in (None, number):
                 self.problems.append(_two_ways(".".join(path[2:])))
@@ -239,9 +265,33 @@ def _compared(node: pst.BinaryOp) -> tuple[Number | None, Number | None]:
         return "decimal", "decimal"
     if node.op in _LONG_OPS:
         return "long", "long"
-    if node.op in _ORDER_OPS or node.op in ("contains", "contains_all", "contains_any"):
+    if node.op in _ORDER_OPS or node.op in _MEMBER_OPS:
         return _number_of(node.right), _number_of(node.left)
     return None, None
+
+
+def _asked(node: pst.BinaryOp) -> tuple[Path, frozenset[str]] | None:
+    """(path, texts) where a part of an access is only compared with texts that are written down, by `==`, `!=` or as a
+    member of a set. Those parts are always there and always texts, so that no other text could make an error either.
+    """
+    left, right = path_of(node.left), path_of(node.right)
+    if node.op in _MEMBER_OPS and left == _SEGMENTS:
+        texts = _texts(node.right) if isinstance(node.right, pst.Set) != (node.op == "contains") else None
+        return None if texts is None else (left, texts)
+    if node.op == "contains" and isinstance(node.left, pst.Set):
+        path, texts = right, _texts(node.left)
+    elif node.op in ("eq", "not_eq"):
+        path, texts = (left, _texts(node.right)) if left is not None else (right, _texts(node.left))
+    else:
+        return None
+    return None if path is None or path not in _TEXTS or texts is None else (path, texts)
+
+
+def _texts(node: Any) -> frozenset[str] | None:
+    """The texts of a literal, or of a set of them; None for anything else."""
+    elements = node.elements if isinstance(node, pst.Set) else (node,)
+    found = [element.value for element in elements if isinstance(element, pst.StringLit)]
+    return frozenset(found) if len(found) == len(elements) else None
 
 
 def _number_of(node: Any) -> Number | None:

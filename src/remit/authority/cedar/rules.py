@@ -7,7 +7,7 @@ that context itself, in JSON, never a digest of it and never Python values (wher
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import orjson
 from remit.authority.calls import ApprovalNeed, CallView, Facts, Ruling, SessionFacts
 from remit.authority.cedar import engine, source
 from remit.authority.cedar.encode import NotEncodable
-from remit.authority.cedar.panels import Panel, Slice, session_context
+from remit.authority.cedar.panels import NOTHING, Found, Panel, Sight, Slice, session_context, wanted
 from remit.authority.cedar.source import Policies, Policy
 from remit.authority.compile import CompiledGrant
 from remit.authority.keys import server_wildcard
@@ -31,11 +31,6 @@ MEMO_KEY_BYTES: Final = 8_192
 
 _TOOLS: Final = 4_096
 _WHO: Final = 1_024
-
-_Found = tuple[frozenset[str], frozenset[str]]
-"""Of one group: ids of satisfied forbids, and of those that could not be evaluated."""
-
-_NOTHING: Final[_Found] = (frozenset(), frozenset())
 
 
 class CedarGuardrails:
@@ -53,7 +48,7 @@ class CedarGuardrails:
         self._ids = frozenset(policy.id for policy in self.policies)
         self._slices: dict[str, tuple[Slice, ...]] = {}
         self._who: dict[tuple[str, str, str, frozenset[str]], _Who] = {}
-        self._memo: dict[tuple[Panel, _Who, bytes], _Found] = {}
+        self._memo: dict[tuple[Panel, _Who, str], Found] = {}
         self._lock = threading.Lock()
         for tool in sorted({tool for policy in self.policies for tool in policy.tools or ()} | {"remit.any"}):
             self._slices[tool] = self._slice(tool)  # whatever contradicts itself is refused now, not at a call
@@ -94,64 +89,56 @@ class CedarGuardrails:
         return ruling
 
     def _judge(self, part: Slice, call: CallView, chain: Sequence[CompiledGrant], facts: Facts) -> Ruling | None:
+        if call.unresolved is not None and part.touches:
+            return _blind(part, call)
         terms = chain[-1].terms
         document = terms.document
         who = self._who_of(call.tool, document.principal, document.agent, facts.around.roles)
-        memo = self._memo
-        found: list[_Found] = []
-        missing: dict[int, tuple[Panel, _Who, bytes]] = {}
-        for index, group in enumerate(part.groups):
-            if call.unresolved is not None and group.touches:
-                return _blind(part, call)
-            if group.access is not None and not call.accesses:
+        around = part.around(facts, terms)
+        key = (who, _texts(call) if part.touches else None, call.catalogued, around)
+        settled = part.settled(key)
+        begin = 0 if settled is None else part.steady
+        if begin == len(part.groups):
+            return _ruling(part, settled, call.tool) if settled else None
+        try:
+            found = self._answers(part, begin, who, Sight(part, around, call, facts, terms))
+        except NotEncodable as error:
+            return _unreadable(part, call, error)
+        if settled is None:
+            part.settle(key, call, tuple(one for index, one in found if index < part.steady))
+        said = (*(settled or ()), *(one for _, one in found))
+        return _ruling(part, said, call.tool) if said else None
+
+    def _answers(self, part: Slice, begin: int, who: _Who, seen: Sight) -> list[tuple[int, Found]]:
+        """What the groups from the index `begin` on say, `NOTHING` left out: from the memory, or from Cedar.
+
+        Raises `NotEncodable`.
+        """
+        memo, groups = self._memo, part.groups
+        found: list[tuple[int, Found]] = []
+        missing: dict[int, tuple[Panel, _Who, str]] = {}
+        contexts: list[str] = []
+        for index in range(begin, len(groups)):
+            group = groups[index]
+            if group.access is not None and not seen.call.accesses:
                 continue
-            try:
-                contexts = group.contexts(call, facts, terms)
-            except NotEncodable as error:
-                return _unreadable(part, call, error)
-            key = (group, who, contexts[0] if len(contexts) == 1 else b"\n".join(contexts))
+            shown = seen.contexts(group)
+            key = (group, who, shown[0] if len(shown) == 1 else "\n".join(shown))
             known = memo.get(key)
             if known is None:
                 missing[index] = key
-            elif known is not _NOTHING:
-                found.append(known)
+                contexts = shown
+            elif known is not NOTHING:
+                found.append((index, known))
         if missing:
-            found += self._ask(part, missing, call, facts, terms)
-        return _ruling(part, found, call.tool) if found else None
-
-    def _ask(
-        self,
-        part: Slice,
-        missing: Mapping[int, tuple[Panel, _Who, bytes]],
-        call: CallView,
-        facts: Facts,
-        terms: GrantTerms,
-    ) -> list[_Found]:
-        """Ask Cedar, once, what the memory does not hold, and remember it group by group."""
-        panel = part.together(tuple(missing))
-        who = next(iter(missing.values()))[1]
-        contexts = [text.decode() for text in panel.contexts(call, facts, terms)]
-        satisfied: set[str] = set()
-        erring: set[str] = set()
-        known = {policy.id for policy in panel.policies}
-        sure = True
-        for answer in engine.evaluate(panel.set, who.entities, *who.request, contexts):
-            satisfied.update(answer.satisfied)
-            for policy_id, _ in answer.errors:
-                sure = sure and policy_id in known
-                erring.add(policy_id if policy_id is not None and policy_id in known else panel.policies[0].id)
-        if not sure or not satisfied <= known:
-            return [(frozenset(), frozenset({panel.policies[0].id}))]
-        found: list[_Found] = []
-        for key in missing.values():
-            ids = {policy.id for policy in key[0].policies}
-            one = (frozenset(ids & satisfied), frozenset(ids & erring))
-            if one == _NOTHING:
-                one = _NOTHING
-            else:
-                found.append(one)
-            if len(key[2]) <= MEMO_KEY_BYTES:
-                self._remember(key, one)
+            panel = part.together(tuple(missing))
+            satisfied, erring = _ask(panel, who, contexts if len(missing) == 1 else seen.contexts(panel))
+            for index, key in missing.items():
+                one = _share(groups[index], satisfied, erring)
+                if one is not NOTHING:
+                    found.append((index, one))
+                if len(key[2]) <= MEMO_KEY_BYTES:
+                    self._remember(key, one)
         return found
 
     def standing(self, terms: GrantTerms, around: SessionFacts) -> list[tuple[Policy, str]]:
@@ -169,8 +156,8 @@ class CedarGuardrails:
             ]
             if not part:
                 continue
-            panel = Panel(part)
-            context = {"session": session_context(panel.session, around, terms, None)} if panel.session else {}
+            panel, session = Panel(part), wanted(part).parts.get("session")
+            context = {} if session is None else {"session": session_context(session, around, terms, None)}
             who = self._who_of(tool, terms.principal, terms.agent, around.roles)
             [answer] = engine.evaluate(panel.set, who.entities, *who.request, [orjson.dumps(context).decode()])
             refusing = {*answer.satisfied, *(erring or part[0].id for erring, _ in answer.errors)}
@@ -206,7 +193,7 @@ class CedarGuardrails:
                 found = self._who.setdefault(key, found)
         return found
 
-    def _remember(self, key: tuple[Panel, _Who, bytes], found: _Found) -> None:
+    def _remember(self, key: tuple[Panel, _Who, str], found: Found) -> None:
         with self._lock:
             memo = self._memo
             if len(memo) >= MEMO_ENTRIES:
@@ -236,10 +223,39 @@ class _Who:
         )
 
 
+def _texts(call: CallView) -> tuple[str, ...]:
+    """What a call touches, as a key: texts know their hash, accesses work theirs out each time."""
+    accesses = call.accesses
+    if len(accesses) == 1:
+        return (accesses[0].action, accesses[0].uri)
+    return tuple([text for access in accesses for text in (access.action, access.uri)])
+
+
+def _ask(panel: Panel, who: _Who, contexts: Sequence[str]) -> Found:
+    """Cedar's answer. When it speaks of what it was not asked, nothing of it is believed: none could be evaluated."""
+    satisfied: set[str] = set()
+    erring: set[str] = set()
+    for answer in engine.evaluate(panel.set, who.entities, *who.request, contexts):
+        satisfied.update(answer.satisfied)
+        for policy_id, _ in answer.errors:
+            if policy_id not in panel.ids:
+                return frozenset(), panel.ids
+            erring.add(policy_id)
+    return (frozenset(satisfied), frozenset(erring)) if satisfied <= panel.ids else (frozenset(), panel.ids)
+
+
+def _share(group: Panel, satisfied: frozenset[str], erring: frozenset[str]) -> Found:
+    """What of an answer is a group's."""
+    if not satisfied and not erring:
+        return NOTHING
+    found = (group.ids & satisfied, group.ids & erring)
+    return NOTHING if found == NOTHING else found
+
+
 # -- Cedar's answer, in words
 
 
-def _ruling(part: Slice, found: Sequence[_Found], tool: str) -> Ruling:
+def _ruling(part: Slice, found: Sequence[Found], tool: str) -> Ruling:
     satisfied = frozenset().union(*(one for one, _ in found))
     erring = frozenset().union(*(one for _, one in found))
     if erring:
