@@ -323,7 +323,7 @@ def _record(
     told, hidden = spending.split(carried.items())
     said |= {"carried": told} if told else {}
     private = {**issuing.private_of(terms), **({"reason": reason} if reason else {})}
-    private |= {"carried": hidden} if hidden else {}
+    private |= {"carried": spending.sealed(hidden)} if hidden else {}
     appended = txn.append(deployment.ledger.draft("grant.amended", data={**data, **said}, private=private))
     amenders = {*json.loads(row["amenders"] or "[]"), who.subject}
     txn.put("grants", terms.id, record_id=appended.id, amenders=json.dumps(sorted(amenders)), **columns)

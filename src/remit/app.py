@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from remit import recovery
 from remit.authority.durations import read_span
+from remit.custodians import CustodianActs
 from remit.deployment import Deployment, Listener, logger
 from remit.errors import Denied, EvidenceUnavailable, UsageError
 from remit.gate import Gate
@@ -36,7 +37,7 @@ EVENTS: Final = ("approval.requested", "call.denied", "call.outcome", "grant.req
 _opened: weakref.WeakSet[App] = weakref.WeakSet()
 
 
-class App(IssuerActs, OverseerActs):
+class App(IssuerActs, OverseerActs, CustodianActs):
     """An opened Remit. Close it, or use it as a context manager: closing flushes and records that recording ended."""
 
     def __init__(self, url: str, deployment: Deployment) -> None:

@@ -257,7 +257,7 @@ class Attempt:
         if sums:
             private["sums"] = sums  # they say what arguments held, so they are no leaf text
         if hidden:
-            private["spends"] = hidden
+            private["spends"] = spending.sealed(hidden)
         return self.deployment.ledger.draft(
             kind, session=self.session.id, data=data, private=private, named=prepared.named
         )

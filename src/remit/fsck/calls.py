@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from remit import answering, approvals
-from remit.fsck.fold import Fold, on, private
+from remit.fsck.fold import Fold, on, private, told
 from remit.fsck.rows import UNKNOWN
 from remit.ledger.canonical import canonical
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def content_of(fold: Fold, record: Record) -> Any:
     """The keyed digest of what was asked for, which the erasable payload tells."""
-    said = private(record)
-    if said is None or "arguments" not in said:
+    arguments = told(private(record), "arguments")
+    if arguments is UNKNOWN:
         return UNKNOWN
-    return fold.ledger.keyed("content", record.data["tool"], canonical(said["arguments"]))
+    return fold.ledger.keyed("content", record.data["tool"], canonical(arguments))
 
 
 def _put(fold: Fold, record: Record, state: str, **more: Any) -> None:
@@ -63,12 +63,12 @@ def denied(fold: Fold, record: Record) -> None:
     if record.session is not None:
         _put(fold, record, "denied", intent_record=record.id)
         return
-    data, said = record.data, private(record)
+    data = record.data
     fold.rows.put(
         "calls",
         data["call"],
         content="",
-        tool=said.get("tool", UNKNOWN) if said is not None else UNKNOWN,
+        tool=told(private(record), "tool"),
         state="denied",
         code=data["decision"]["code"],
         rule=data["decision"]["rule"],
@@ -81,13 +81,14 @@ def denied(fold: Fold, record: Record) -> None:
 @on("call.intent", "call.resumed", "call.denied")
 def touched(fold: Fold, record: Record) -> None:
     """The index by resource, under keyed hashes."""
-    said = private(record)
-    if said is None:
-        if record.session is not None:
-            fold.untold.add(record.id)
+    if record.session is None or "accesses" not in record.private:
+        return
+    accesses = told(private(record), "accesses")
+    if accesses is UNKNOWN:
+        fold.untold.add(record.id)
         return
     call = record.data["call"]
-    for uri in {text.split(" ", 1)[1] for text in said.get("accesses", ())} if record.session is not None else ():
+    for uri in {text.split(" ", 1)[1] for text in accesses}:
         touch = fold.ledger.keyed("touch", uri)
         fold.rows.put("touches", f"{touch}:{call}", touch=touch, call_id=call, record_id=record.id)
 

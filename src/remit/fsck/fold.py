@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from remit.authority.terms import GrantTerms
 from remit.errors import RemitError
 from remit.fsck.findings import Finding
-from remit.fsck.rows import Rows
+from remit.fsck.rows import UNKNOWN, Rows
+from remit.ledger.canonical import canonical
+from remit.ledger.hiding import hides
 
 if TYPE_CHECKING:
     from remit.ledger import Ledger, Record
@@ -90,3 +92,10 @@ def on(*types: str) -> Callable[[Handler], Handler]:
 def private(record: Record) -> dict[str, Any] | None:
     """What a record keeps apart; None where it was erased or its key is not here."""
     return record.disclosed()
+
+
+def told(said: dict[str, Any] | None, name: str) -> Any:
+    """One value that a record keeps apart, whole; else UNKNOWN: erased, or a secret that was kept nowhere."""
+    if said is None or name not in said or hides(canonical(said[name])):
+        return UNKNOWN
+    return said[name]

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from remit import issuing, labels
-from remit.fsck.fold import Fold, on, private
+from remit.fsck.fold import Fold, on, private, told
 from remit.fsck.rows import UNKNOWN
-from remit.ledger import values
+from remit.ledger.canonical import canonical
 
 if TYPE_CHECKING:
     from remit.ledger import Record
@@ -98,11 +98,9 @@ def labelled(fold: Fold, record: Record) -> None:
 @on("grant.requested")
 def requested(fold: Fold, record: Record) -> None:
     """An agent asked for other terms."""
-    data, said = record.data, private(record)
-    content: Any = UNKNOWN
-    if said is not None and "reason" in said:
-        asked = values.decode(said["changes"]) if "changes" in said else None
-        content = fold.ledger.keyed("request", values.Encoded(values.encode(asked)).canonical)
+    data = record.data
+    asked = told(private(record), "changes") if "changes" in record.private else None
+    content = UNKNOWN if asked is UNKNOWN else fold.ledger.keyed("request", canonical(asked))
     fold.rows.put(
         "requests",
         data["request"],
