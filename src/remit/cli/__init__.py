@@ -12,7 +12,9 @@ from remit.cli import (
     approval,
     call,
     demo,
+    erase,
     export,
+    fsck,
     grant,
     login,
     mcp,
@@ -76,6 +78,10 @@ app.command("usage")(usage.usage)
 app.add_typer(review.app, name="review")
 app.add_typer(policy.app, name="policy")
 app.command("verify")(verify.verify)
+app.command("erase")(erase.erase)
+app.command("reveal")(erase.reveal)
+app.command("disclose")(erase.disclose)
+app.command("fsck")(fsck.fsck)
 app.add_typer(export.app, name="export")
 app.add_typer(witness.app, name="witness")
 app.add_typer(mcp.app, name="mcp")

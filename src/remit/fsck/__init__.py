@@ -11,5 +11,6 @@ for finding in found.findings:
 
 from remit.fsck.checking import Checked, check, compare
 from remit.fsck.findings import Finding, Untold
+from remit.fsck.repairing import repair
 
-__all__ = ["Checked", "Finding", "Untold", "check", "compare"]
+__all__ = ["Checked", "Finding", "Untold", "check", "compare", "repair"]

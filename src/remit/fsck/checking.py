@@ -66,14 +66,13 @@ def compare(ledger: Ledger) -> Checked:
 def compared(ledger: Ledger) -> tuple[Fold, Checked]:
     """As `compare`, with the rows that the records show."""
     fold = Fold(ledger)
+    fold.catch_up()  # (2)
     for _ in range(MAX_PASSES):
-        for record in ledger.records(start=fold.size):  # (2)
-            fold.take(record)
         stored = read_stored(ledger.read())  # (3)
-        if next(iter(ledger.records(start=fold.size)), None) is None:
+        if not fold.catch_up():
             break
     else:
         raise UsageError(f"records were added during each of {MAX_PASSES} looks; pause whoever records, and look again")
     found = Comparison(fold, stored)  # (4)
     findings = (*fold.unread, *found.findings)
-    return fold, Checked(fold.size, sum(map(len, stored.values())), findings, tuple(found.untold))
+    return fold, Checked(fold.records, sum(map(len, stored.values())), findings, tuple(found.untold))

@@ -25,7 +25,10 @@ class Fold:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.rows = Rows()
+        self.records = 0
         self.size = 0
+        """The index after the last record that has one."""
+        self._ahead: set[str] = set()
         self.issue_keys: dict[str, str] = {}
         """Which grant holds an issue key."""
         self.spends: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -41,18 +44,30 @@ class Fold:
         self.untold: set[str] = set()
         """Records whose accesses cannot be told, so that neither can what the index holds of them."""
 
-    def take(self, record: Record) -> None:
-        """Fold one record, the next in the log."""
+    def catch_up(self) -> int:
+        """Fold every record that is new. Returns how many were."""
+        before = self.records
+        for record in self.ledger.records(start=self.size):
+            if record.index is not None:
+                self.size = record.index + 1
+            if record.id in self._ahead:
+                continue  # it was folded before a sequencer gave it its index
+            if record.index is None:
+                self._ahead.add(record.id)
+            self._take(record)
+            self.records += 1
+        return self.records - before
+
+    def _take(self, record: Record) -> None:
         for handler in HANDLERS.get(record.type, ()):
             try:
                 handler(self, record)
             except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AssertionError, RemitError) as error:
                 self._unread(record, error)
-        self.size = record.index + 1
 
     def _unread(self, record: Record, error: Exception) -> None:
         """A record that verifies and does not say what this version records under its type."""
-        said = f"record {record.index} ({record.type}) cannot be read as one ({type(error).__name__}: {error})"
+        said = f"record {record.id} ({record.type}) cannot be read as one ({type(error).__name__}: {error})"
         self.unread.append(Finding("record", record.id, None, None, None, f"{said}, so what follows from it is untold"))
 
     def terms(self, digest: str) -> GrantTerms | None:

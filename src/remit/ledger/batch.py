@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Select
+from sqlalchemy.sql.dml import ReturningDelete
 
 from remit.errors import EvidenceUnavailable
 from remit.ledger.lease import Lease
@@ -39,7 +40,7 @@ class BatchFailed(Exception):
 
 
 class Stale(BaseException):
-    """What jobs of this batch have read is not so any more: they have to run again. No failure, so no job catches it."""
+    """What jobs of this batch have read is not so any more: they have to run again. No job catches it."""
 
 
 class Batch(Protocol):
@@ -98,6 +99,9 @@ class Batch(Protocol):
     def look(self, changed: Changed, key: str) -> Row:
         """The whole row of one that was put without looking. Not to be changed."""
 
+    def forget(self, place: Key) -> None:
+        """A row was taken away by hand: what is known of it is not so any more."""
+
     def hold(self, table: str, key: str) -> None:
         """Until the end nobody else changes this row, nor appends to the session that it is."""
 
@@ -113,7 +117,7 @@ class Batch(Protocol):
     def last_in_session(self, session: str, writer: str) -> int | None:
         """A writer's last sequence number in a session, as it is stored."""
 
-    def query(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
+    def query(self, select: Select[*tuple[Any, ...]] | ReturningDelete[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query within the transaction."""
 
     def flush(self) -> None:

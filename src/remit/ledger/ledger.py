@@ -23,6 +23,7 @@ from remit.ledger.keys import Home, Pin
 from remit.ledger.payload import Sealer
 from remit.ledger.reading import Reader, Record
 from remit.ledger.records import RECORD_TYPES, Draft, require_id
+from remit.ledger.scrubbing import Scrubbed, scrub
 from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
 from remit.ledger.wrapping import KeyEncryption, wrapping_for
@@ -33,7 +34,7 @@ from remit.store.tables import RecordRow, WriterRow
 
 T = TypeVar("T")
 
-SCANNED: Final = ("approval.", "call.", "identity.", "review.", "session.")
+SCANNED: Final = ("approval.", "call.", "evidence.", "identity.", "review.", "session.")
 """Types of records whose private values are looked through for secrets: what agents, tools and reviewers wrote."""
 
 DEADLINE: Final = 10.0
@@ -285,6 +286,17 @@ class Ledger:
             found = verify(self._store, self._pin, self._sealer, progress)
         self._home.advance_pin(found.size, found.root)
         return found
+
+    def salt(self, record: Record, path: str) -> str:
+        """What proves one private value of a record, in hex. Raises `UsageError` when it was erased."""
+        wrapped = self._reader.wrapped_key(record.id)
+        if wrapped is None or self._sealer is None:
+            raise UsageError(f"the text of record {record.id} was erased, or its key is not here: nothing to disclose")
+        return self._sealer.salt_of(record.id, wrapped, path).hex()
+
+    def scrub(self) -> Scrubbed:
+        """Take what was erased out of the database's files, as far as that can be done from here."""
+        return scrub(self._store, self._home)
 
     # -- the end
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Select
+from sqlalchemy.sql.dml import ReturningDelete
 
 from remit.errors import EvidenceUnavailable, UsageError, VerificationError
 from remit.ledger import files
@@ -273,6 +274,10 @@ class SqliteBatch:
                 changed.row = stored | {name: changed.row[name] for name in changed.given}
         return changed.row
 
+    def forget(self, place: Key) -> None:
+        """A row was taken away by hand: what is known of it is not so any more."""
+        self._cache.pop(place, None)
+
     def hold(self, table: str, key: str) -> None:
         """Nobody else writes meanwhile."""
 
@@ -303,7 +308,7 @@ class SqliteBatch:
         [(last,)] = self.cursor.execute(query, (session, writer)).fetchall()
         return None if last is None else int(last)
 
-    def query(self, select: Select[*tuple[Any, ...]]) -> Sequence[Any]:
+    def query(self, select: Select[*tuple[Any, ...]] | ReturningDelete[*tuple[Any, ...]]) -> Sequence[Any]:
         """Rows of a query within the transaction."""
         assert self._connection is not None
         return self._connection.execute(select).all()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Select
+from sqlalchemy import Select, delete
 
 from remit.errors import UsageError
 from remit.ids import new_id
@@ -175,6 +175,18 @@ class Txn:
             changed = self._own.rows[place] = Changed(shape, row, fresh=found is None, known=known)
         changed.shape.check(values)
         changed.set(changed.shape.normal(values))
+
+    def remove(self, table: str, key: str) -> None:
+        """Take away what the store holds of a row, so that a `put` which follows makes it anew. For repairs alone:
+        read models otherwise only grow."""
+        shape = shape_of(table)
+        column = shape.table.c[shape.key]
+        if not self._saved:
+            self._batch.flush()
+            self._batch.save()
+            self._saved = True
+        self._batch.query(delete(shape.table).where(column == key).returning(column))
+        self._batch.forget((table, key))
 
     def hold(self, table: str, key: str) -> None:
         """Until this transaction ends, nobody else changes this row, and nobody appends to the session that it is.

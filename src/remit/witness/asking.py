@@ -1,0 +1,434 @@
+"""Having a ledger's heads cosigned: one round after the other, always for the newest head, until enough agree.
+
+```
+(1) wait     for a head that is newer than the last one that was cosigned; at most one round a `pace`, unless a call
+             waits for its record to be witnessed; longer after rounds that failed; the same head again when idle
+(2) ask      every witness at once, with a proof from the head that it cosigned last
+(3) keep     each cosignature, in the ledger's own store, as it comes
+(4) settle   the round: enough agreed, or everybody answered, or their time has passed
+(5) alarm    a witness shows a head that this log signed and this ledger does not hold: nothing is recorded any more
+```
+
+It works from what is in the store, whoever sequenced and signed it. A witness that hangs delays nobody but itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import select
+
+from remit.errors import EvidenceUnavailable, RemitError, UsageError, VerificationError
+from remit.ledger import forks
+from remit.ledger.merkle import Frontier, leaf_hash
+from remit.ledger.notes import Checkpoint, WitnessKey
+from remit.store.tables import Base
+from remit.witness.client import TIMEOUT, NotConsistent, OtherSize, WitnessClient
+from remit.witness.growth import grow
+from remit.witness.keeping import Keeper
+from remit.witness.policy import Policy
+
+if TYPE_CHECKING:
+    from remit.ledger import Ledger
+
+logger = logging.getLogger("remit.witness")
+
+PACE: Final = 1.0
+"""Seconds between two rounds while nobody waits for one."""
+
+REFRESH: Final = 600.0
+"""Seconds after which an idle log's head is cosigned again, so that its age says that nothing happened."""
+
+LONGEST: Final = 60.0
+"""Seconds between two rounds while witnesses fail."""
+
+CLOSING: Final = 2.0
+"""Seconds that closing waits for a last round."""
+
+GRACE: Final = 1.0
+"""Seconds that a round waits for the slow once it takes another one to get enough: somebody has failed."""
+
+BREATH: Final = 0.02
+"""Seconds between two looks at the store, however urgent."""
+
+_CHECKPOINT: Final = Base.metadata.tables["checkpoint"].c
+_EMPTY: Final = Checkpoint("", 0, b"")
+
+
+class Head(NamedTuple):
+    """A signed head as the store holds it."""
+
+    checkpoint: Checkpoint
+    note: bytes
+
+    @property
+    def size(self) -> int:
+        """How many records it covers."""
+        return self.checkpoint.size
+
+
+class _Member:
+    """One witness: its client, and the tree that it cosigned last, as far as is known here."""
+
+    def __init__(self, key: WitnessKey, url: str, timeout: float) -> None:
+        self.key = key
+        self.client = WitnessClient(key, url, timeout=timeout)
+        self.tree = Frontier()
+        self.busy = False
+        self.failed: str | None = None
+
+
+class _Round:
+    """One head, who was asked for it, and who has answered."""
+
+    def __init__(self, head: Head, asked: list[_Member]) -> None:
+        self.head = head
+        self.open = {member.key for member in asked}
+        self.cosigned: set[WitnessKey] = set()
+        self.overtaken = False
+        """A witness has cosigned a later head of this very log, which another process asked it for."""
+
+
+class Witnesses:
+    """See the module's docstring. The companion of one ledger that is open for writing."""
+
+    def __init__(
+        self, ledger: Ledger, policy: Policy, *, pace: float = PACE, refresh: float = REFRESH, timeout: float = TIMEOUT
+    ) -> None:
+        if any(one.url is None for one in policy.witnesses):
+            missing = ", ".join(one.name for one in policy.witnesses if one.url is None)
+            raise UsageError(f"the witness policy does not say where to ask {missing}: witness NAME VKEY URL")
+        self._ledger = ledger
+        self.policy = policy
+        self._pace = pace
+        self._refresh = refresh
+        self._timeout = timeout
+        self._keeper = Keeper(ledger, policy)
+        self._reset()
+        forks.register(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._members = [_Member(one.key, one.url or "", self._timeout) for one in self.policy.witnesses]
+        self._round: _Round | None = None
+        self._known = False
+        self._news = False
+        self._urgent = 0
+        self._witnessed = 0
+        self._failures = 0
+        self._last = self._looked = -LONGEST
+        self._closed = False
+        self._alarm: EvidenceUnavailable | None = None
+
+    # -- the ledger's side
+
+    def noticed(self) -> None:
+        """The ledger has changed; the thread starts with the first change."""
+        if self._news and self._thread is not None:
+            return
+        with self._changed:
+            self._news = True
+            if self._closed:
+                return
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="remit-witnesses", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def wait(self, size: int, deadline: float) -> None:
+        """See `remit.ledger.companions.Witnessing`."""
+        end = time.monotonic() + deadline
+        self.noticed()
+        with self._changed:
+            self._urgent = max(self._urgent, size)
+            self._changed.notify_all()
+            while self._witnessed < size:
+                if self._alarm is not None:
+                    raise EvidenceUnavailable(str(self._alarm))
+                left = end - time.monotonic()
+                if left <= 0 or self._closed:
+                    raise EvidenceUnavailable(
+                        f"it was not witnessed in time by {self.policy.describe()}{self._reasons()}"
+                    )
+                self._changed.wait(left)
+
+    @property
+    def witnessed(self) -> int:
+        """The size of the newest head that this process knows enough witnesses to have cosigned."""
+        return self._witnessed
+
+    def close(self) -> None:
+        """Ask once more for the newest head where it is not cosigned yet, and end."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and self._alarm is None:
+            try:
+                newest = self._newest()
+                if self._failures == 0:
+                    self.wait(newest.size, CLOSING)
+            except RemitError as error:
+                logger.warning("the last head is not witnessed: %s", error)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(CLOSING)
+        for member in self._members:
+            member.client.close()
+
+    def _reasons(self) -> str:
+        said = [f"{one.key.name}: {one.failed}" for one in self._members if one.failed]
+        return f" ({'; '.join(said)})" if said else ""
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while self._await_news():  # (1)
+            try:
+                self._take_round()
+            except RemitError as error:
+                logger.error("heads cannot be witnessed: %s", error)
+                self._settled(None)
+            except Exception:
+                logger.exception("asking witnesses failed in a way that is not known")
+                self._settled(None)
+
+    def _await_news(self) -> bool:
+        """Until a round is due; False when there will be none any more."""
+        with self._changed:
+            while not self._closed and self._alarm is None:
+                now = time.monotonic()
+                due = self._due()
+                if now >= due:
+                    self._news = False
+                    return True
+                self._changed.wait(due - now)
+        return False
+
+    def _due(self) -> float:
+        if self._failures:
+            patience = min(LONGEST, self._pace * 2.0**self._failures)
+            return self._last + (min(patience, self._pace / 4) if self._waited_for() else patience)
+        if self._waited_for():
+            return self._looked + BREATH
+        return self._last + (self._pace if self._news else self._refresh)
+
+    def _waited_for(self) -> bool:
+        return self._urgent > self._witnessed
+
+    def _take_round(self) -> None:
+        self._looked = time.monotonic()
+        head = self._newest()
+        if not self._known:
+            self._recall()
+        stale = time.monotonic() - self._last >= self._refresh
+        if head.size == 0 or (head.size == self._witnessed and not stale and not self._failures):
+            if not self._ledger.sequences:
+                self._come_back()  # what was noticed is durable, and its head is still to be signed
+            return
+        with self._changed:
+            current = self._round = _Round(head, self._members)
+            idle = [member for member in self._members if not member.busy]
+            for member in idle:
+                member.busy = True
+        for member in idle:  # (2); who is busy joins when it is done with an earlier head
+            threading.Thread(target=self._ask, args=(member,), name="remit-witness", daemon=True).start()
+        end = self._looked + 2 * self._timeout
+        with self._changed:  # (4)
+            while current.open and not self._enough(current) and not self._closed and self._alarm is None:
+                if len(current.open) + len(current.cosigned) < len(self._members):
+                    end = min(end, time.monotonic() + GRACE)
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+        self._settled(current)
+
+    def _come_back(self) -> None:
+        with self._changed:
+            self._last = time.monotonic()
+            self._news = True
+
+    def _settled(self, current: _Round | None) -> None:
+        enough = current is not None and self._enough(current)
+        if not enough and current is not None and current.overtaken:
+            self._look_at_others()
+            return
+        with self._changed:
+            self._last = time.monotonic()
+            before, self._failures = self._failures, 0 if enough else self._failures + 1
+            self._changed.notify_all()
+        if self._alarm is None and current is not None and enough != (before == 0):
+            self._keeper.degraded([one.key.name for one in self._members if one.failed], over=enough)
+
+    def _look_at_others(self) -> None:
+        """Another process of this deployment has later heads cosigned: what it has got counts here as well."""
+        found = self._keeper.witnessed_beyond(self._witnessed)
+        with self._changed:
+            self._witnessed = max(self._witnessed, found)
+            self._last, self._news = time.monotonic(), True
+            self._changed.notify_all()
+
+    def _enough(self, current: _Round) -> bool:
+        if not self.policy.satisfied(current.cosigned):
+            return False
+        self._witnessed = max(self._witnessed, current.head.size)
+        return True
+
+    def _newest(self) -> Head:
+        query = select(_CHECKPOINT.size, _CHECKPOINT.note).order_by(_CHECKPOINT.size.desc()).limit(1)
+        rows = self._ledger.read().rows(query)
+        return Head(self._ledger.keys.open(rows[0][1]), rows[0][1]) if rows else Head(_EMPTY, b"")
+
+    def _recall(self) -> None:
+        """Where each witness was when somebody last asked it for this ledger."""
+        for member in self._members:
+            member.tree = self._keeper.tree(member.key)
+        self._known = True
+
+    # -- one witness
+
+    def _ask(self, member: _Member) -> None:
+        """Ask one witness for the head of this round, and of the one that has begun meanwhile."""
+        while True:
+            with self._changed:
+                current = self._round
+                if current is None or member.key not in current.open or self._closed or self._alarm is not None:
+                    member.busy = False
+                    return
+            failure = self._try(current, member)
+            with self._changed:
+                member.failed = failure
+                current.open.discard(member.key)
+                if failure is None:
+                    current.cosigned.add(member.key)
+                    self._enough(current)
+                self._changed.notify_all()
+
+    def _try(self, current: _Round, member: _Member) -> str | None:
+        """Why the witness did not cosign; None when it did."""
+        try:
+            try:
+                self._cosign(current.head, member)
+            except (OtherSize, NotConsistent) as error:
+                if not self._recognise(member):
+                    raise
+                current.overtaken = True
+                return str(error)
+        except RemitError as error:
+            self._failed(member, str(error))
+            return str(error)
+        except Exception as error:  # whatever it is, the round must not wait for this witness
+            logger.exception("asking witness %s failed", member.key.name)
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _failed(self, member: _Member, why: str) -> None:
+        if member.failed is None and self._alarm is None:
+            logger.warning("%s", why)
+            self._guarded(member, lambda: self._keeper.failed(member.key, why))
+
+    def _guarded(self, member: _Member, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except RemitError as error:
+            logger.error("what witness %s did cannot be kept: %s", member.key.name, error)
+
+    def _cosign(self, head: Head, member: _Member) -> None:
+        old = member.tree
+        if old.size > head.size:  # it cosigned a later head for another process, or the ledger was taken back
+            old = Frontier()
+        while True:
+            proof, grown = grow(old, self._leaves(old.size, head.size))
+            if grown.root() != head.checkpoint.root:
+                if old.size == 0:
+                    raise VerificationError(
+                        f"the records do not give the root of the head of {head.size}; run `remit verify`"
+                    )
+                old = Frontier()
+                continue
+            try:
+                moment, line = member.client.add_checkpoint(old.size, proof, head.note)
+                break
+            except OtherSize as other:
+                if other.known > head.size or other.known == old.size:
+                    raise
+                old = self._tree(old if old.size <= other.known else Frontier(), other.known)
+        member.tree = grown
+        self._keeper.keep(member.key, head.size, moment, line, grown)  # (3)
+
+    def _recognise(self, member: _Member) -> bool:
+        """A witness that knows of more, or of something else, is asked what it saw. True: a later head of this log.
+
+        (5): its word alone is no proof of anything; our own signature under a head that is not ours is.
+        """
+        shown = member.client.newest(self._ledger.origin)
+        if shown is None:
+            return False
+        try:
+            seen = self._ledger.keys.open(shown)
+        except VerificationError:
+            return False
+        newest = self._newest()
+        if seen.size <= newest.size:
+            tree = self._reach(member.tree, seen)
+            if tree is not None:
+                member.tree = tree
+                return True
+        happened = "records were taken back" if seen.size > newest.size else "there are two histories"
+        alarm = EvidenceUnavailable(
+            f"witness {member.key.name} cosigned a head of {seen.size} records that this log signed and this ledger "
+            f"of {newest.size} does not hold: {happened}. Nothing is recorded any more; keep the witness's checkpoint"
+        )
+        logger.critical("%s:\n%s", alarm, shown.decode())
+        self._guarded(member, lambda: self._keeper.conflict(member.key, shown))
+        with self._changed:
+            self._alarm = alarm
+            self._changed.notify_all()
+        self._ledger.company.distrust(alarm)
+        raise alarm
+
+    def _reach(self, known: Frontier, seen: Checkpoint) -> Frontier | None:
+        """The tree of a head that a witness showed, when it is this ledger's."""
+        for tree in (known, Frontier()):
+            if tree.size <= seen.size:
+                grown = self._tree(tree, seen.size)
+                if grown.root() == seen.root:
+                    return grown
+        return None
+
+    def _tree(self, tree: Frontier, size: int) -> Frontier:
+        grown = tree.copy()
+        for leaf in self._leaves(tree.size, size):
+            grown.append(leaf)
+        return grown
+
+    def _leaves(self, start: int, end: int) -> list[bytes]:
+        found: list[bytes] = []
+        if start < end:
+            for record in self._ledger.records(start=start):
+                found.append(leaf_hash(record.body))
+                if len(found) == end - start:
+                    break
+        if len(found) != end - start:
+            raise VerificationError(f"records {start} to {end - 1} are not all there; run `remit verify`")
+        return found
+
+    # -- forks: see remit.ledger.forks
+
+    def before_fork(self) -> None:
+        """The child starts anew; here everything goes on."""
+
+    def after_fork_in_parent(self) -> None:
+        """Everything goes on."""
+
+    def after_fork_in_child(self) -> None:
+        """Threads and connections are the parent's."""
+        self._reset()
+
+
+__all__ = ["PACE", "REFRESH", "Witnesses"]
