@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from remit import keeping, labels
 from remit.calls import CallRequest, Status, Ticket
 from remit.counters import give_back
+from remit.erasing import is_erased
 from remit.errors import EvidenceUnavailable, Unrepresentable
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def read_result(request: CallRequest, result: Any) -> tuple[Status, str | None]:
         return "ok", None
     try:
         return request.classify(result)
-    except Exception as error:  # the tool has run: what cannot be read is unknown, never lost
+    except Exception as error:  # noqa: BLE001 - the tool has run: what cannot be read is unknown, never lost
         # What it says may be what the tool returned, and a log is no place for that.
         logger.error("the result of %s could not be read (%s)", request.tool, type(error).__name__)
         return "unknown", f"the result could not be read: {error_text(error)}"
@@ -115,14 +116,15 @@ class Outcomes:
                 return  # it had become durable after all: nothing is given back twice
             if row is not None and row["state"] == "unknown":
                 draft.data["supersedes"] = row["outcome_record"]
-            appended = txn.append(draft)
+            said = self._late(txn, session_id, ticket, draft)
+            appended = txn.append(said)
             txn.put(
                 "calls",
                 ticket.call_id,
                 state=status,
                 outcome_record=appended.id,
                 outcome_time=appended.time,
-                kept=bool(data.get("result", {}).get("kept")),
+                kept=bool(said.data.get("result", {}).get("kept")),
             )
             if carried:
                 labels.add(txn, ticket.root, carried)
@@ -139,6 +141,18 @@ class Outcomes:
             # Encoded one by one, these values fitted; together they do not. The outcome itself must still be kept.
             data["result"] = {"kept": False, "why": error.code}
             return ledger.draft("call.outcome", session=session_id, data=data)
+
+    def _late(self, txn: Txn, session_id: str, ticket: Ticket, draft: Draft) -> Draft:
+        """The outcome to append: without text when that of its session was erased while the call still ran."""
+        session = txn.get("sessions", session_id)
+        if session is None or session["state"] != "closed" or draft.private is None:
+            return draft
+        if not is_erased(txn, ticket.record_id):
+            return draft
+        data = draft.data
+        if "result" in data:
+            data["result"] = {"kept": False, "why": "erased"}
+        return self._deployment.ledger.draft("call.outcome", session=session_id, data=data)
 
     def taken_back(self, session_id: str, ticket: Ticket) -> Callable[[Txn], None]:
         """The outcome of a call whose caller gave up before the tool was entered."""

@@ -247,8 +247,8 @@ def _admits_injected(injected: tuple[Bound, ...], call: CallView) -> bool:
 class CompiledGrant:
     """One link of a delegation chain, ready to judge calls. Immutable; cache it by `digest`."""
 
-    __slots__ = ("_argument_names", "_marks", "_tools", "_wildcards", "denied_limit", "digest", "distinct", "expires", "id",
-                 "limit_ids", "may_use", "not_before", "pickers", "rates", "terms")  # fmt: skip
+    __slots__ = ("_argument_names", "_marks", "_tools", "_wildcards", "denied_limit", "digest", "distinct", "expires",
+                 "id", "limit_ids", "may_use", "not_before", "pickers", "rates", "terms")  # fmt: skip
 
     def __init__(self, terms: GrantTerms) -> None:
         self.terms = terms

@@ -269,7 +269,7 @@ def hidden_spans(
     spans: Iterable[tuple[int, int, str | None]],
     by: str,
 ) -> list[Hidden]:
-    """Spans of a text as hidden parts: the whole value where they cover it, or where it is a key or another encoding."""
+    """Spans of a text as hidden parts: the whole value where they cover it, or it is a key or another encoding."""
     found = list(spans)
     if not found:
         return []

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, literal, null, select, union_all
+from sqlalchemy import Connection, Select, cast, literal, null, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.errors import UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
 from remit.store.stores import Store
-from remit.store.tables import Base
+from remit.store.tables import NUMBER, Base
 
 _TABLES: Final = Base.metadata.tables
 _LEAF: Final = _TABLES["leaf"].c
@@ -24,7 +24,7 @@ _PAYLOAD: Final = _TABLES["payload"].c
 _ARTEFACT: Final = _TABLES["artefact"].c
 _PENDING: Final = _TABLES["pending"].c
 _BODIES: Final = select(_LEAF.idx, _RECORD.rid, _RECORD.body).where(_LEAF.rid == _RECORD.rid)
-_WAITING: Final = select(null().label("idx"), _RECORD.rid, _RECORD.body).where(_PENDING.rid == _RECORD.rid)
+_WAITING: Final = select(cast(null(), NUMBER).label("idx"), _RECORD.rid, _RECORD.body).where(_PENDING.rid == _RECORD.rid)
 
 CHUNK: Final = 500
 """Records that are read at once."""
@@ -249,6 +249,12 @@ class Reader:
         if wrapped_key is None or ciphertext is None or self._sealer is None:
             return None
         return self._sealer.open(record_id, commitments, ciphertext, wrapped_key)
+
+    def wrapped_key(self, record_id: str) -> bytes | None:
+        """The wrapped key of a record; None when it has none, or it was erased."""
+        found = self.rows(select(_PAYLOAD.wrapped_key).where(_PAYLOAD.record_id == record_id))
+        key: bytes | None = found[0][0] if found else None
+        return key
 
     # -- forks
 

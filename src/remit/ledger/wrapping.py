@@ -1,8 +1,8 @@
 """The key that wraps record keys: in a file, in the environment, or in a key service that never gives it away.
 
 ```
-wrapped key   0x01 || key id (8) || nonce (12) || AES-256-GCM(key, record key, AAD)                     a key held here
-              0x02 || key id (8) || length (2) || sealed data key || nonce (12) || AES-256-GCM(data key, record key, AAD)
+a key held here   0x01 || key id (8) || nonce (12) || AES-256-GCM(key, record key, AAD)
+a key service     0x02 || key id (8) || length (2) || sealed data key || nonce (12) || AES-256-GCM(data key, …)
 ```
 
 A key service is asked once for each data key, not once for each record: every process makes a data key of its own, has

@@ -140,6 +140,8 @@ class _Replay:
         found = set()
         for sample in self._learned.samples:
             held = counters.setdefault(sample.grant_id, {})
+            if sample.recalled.hidden & self._grants[sample.grant_id].reads(sample.tool):
+                continue  # its bound stays what it was: what it was held against is kept nowhere
             decision = self.decide(sample, held)
             if decision.effect != "permit":
                 found.add(sample.key)
