@@ -11,6 +11,7 @@ from remit.ledger import files
 from remit.ledger.batch import Batch, Head
 from remit.ledger.keys import Home, Pin
 from remit.ledger.lease import is_dead
+from remit.ledger.rotation import LogSigner
 from remit.ledger.sqlite_batch import SqliteBatch
 from remit.store.engine import SqliteStore, writing_engine
 from remit.store.migrate import REVISION, revision_of, upgrade
@@ -72,7 +73,7 @@ class SqliteBackend:
         self.store: Store = store
         self._path = store.path
         self._home = home
-        self._signer = home.signer(pin.verifier) if pin is not None else None
+        self._signer = LogSigner(home, pin.keys) if pin is not None else None
 
     def batch(self) -> SqliteBatch:
         """See `SqliteBatch`."""

@@ -84,6 +84,10 @@ class Batch(Protocol):
     def written(self) -> int:
         """Bytes that this batch has collected."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow in this batch: its last record says who signs what comes after it."""
+
     def index(self, ahead: int) -> int | None:
         """The index of a record with `ahead` others of its own job before it; None where a sequencer gives it."""
 

@@ -43,7 +43,7 @@ class Changed:
 class Pending:
     """Rows to insert, and read-model rows to insert or update, in the order in which they came."""
 
-    __slots__ = ("artefacts", "erased", "hashes", "payloads", "records", "rows", "size")
+    __slots__ = ("artefacts", "erased", "hashes", "last", "payloads", "records", "rows", "size")
 
     def __init__(self) -> None:
         self.hashes: list[bytes] = []
@@ -53,6 +53,8 @@ class Pending:
         self.rows: dict[Key, Changed] = {}
         self.erased: list[str] = []
         self.size = 0
+        self.last = False
+        """Whether the last record has to stay the last one under its head."""
 
     @property
     def empty(self) -> bool:
@@ -67,6 +69,7 @@ class Pending:
         self.artefacts.update(other.artefacts)
         self.erased += other.erased
         self.size += other.size
+        self.last = self.last or other.last
         rows = self.rows
         for key, changed in other.rows.items():
             earlier = rows.get(key)

@@ -22,6 +22,9 @@ from remit.ledger.canonical import canonical
 MAX_LEAF: Final = 65_535
 """Bytes of a leaf: tlog-tiles writes its length as an unsigned 16-bit number."""
 
+ROTATED: Final = "key.rotated"
+"""The record type that is always the last one under a signed head: after it another key signs."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 
 
@@ -93,7 +96,7 @@ RECORD_TYPES: Final[Mapping[str, RecordType]] = {
     "evidence.erased": _type("records", "Text was destroyed on purpose; the log says of which records, and why."),
     "person.enrolled": _type("person key", "From here on this key speaks for this person."),
     "person.removed": _type("person", "From here on this person's key proves nothing."),
-    "key.rotated": _type("", "The log or issue key changed, signed by the old one."),
+    ROTATED: _type("key", "The log or issue key changed, signed by the old one."),
     "config.changed": _type("", "Catalogue, people or mode became other than before."),
 }
 """Every record type. The list is closed: a verifier refuses any other."""

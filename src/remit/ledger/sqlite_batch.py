@@ -28,8 +28,9 @@ from remit.ledger.forks import abandon
 from remit.ledger.guard import FileGuard
 from remit.ledger.lease import FileLease
 from remit.ledger.merkle import Frontier
-from remit.ledger.notes import Signer, checkpoint_body
+from remit.ledger.notes import checkpoint_body
 from remit.ledger.pending import Changed, Key, Pending
+from remit.ledger.rotation import LogSigner
 from remit.store.engine import writing_engine
 from remit.store.shapes import Row, Shape, shape_of
 
@@ -46,7 +47,7 @@ _OF_ONE_JOB = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_TOOBIG", "
 class SqliteBatch:
     """See the module's docstring, and `remit.ledger.batch.Batch`."""
 
-    def __init__(self, database: Path, locks: Path, lock: Path, signer: Signer) -> None:
+    def __init__(self, database: Path, locks: Path, lock: Path, signer: LogSigner) -> None:
         self._database = database
         self._locks = locks
         self._lock_path = lock
@@ -126,16 +127,17 @@ class SqliteBatch:
         size, peaks = self.cursor.execute("SELECT size, frontier FROM head WHERE id = 1").fetchone()
         self._frontier = Frontier.from_bytes(size, peaks)
         head = Head(size, self._frontier.root())
-        self._require_signed(head)
+        note = self._require_signed(head)
         if size < self.committed.size:
             raise EvidenceUnavailable(
                 f"the ledger holds {size} records and held {self.committed.size} before: somebody took it back; {_LOOK}"
             )
         self.committed = self._signed = head
-        row = self.cursor.execute("SELECT time FROM record ORDER BY rid DESC LIMIT 1").fetchone()
+        row = self.cursor.execute("SELECT time, body FROM record ORDER BY rid DESC LIMIT 1").fetchone()
         self.newest = datetime.fromisoformat(row[0]) if row else None
+        self._signer.follow(size, note, row[1] if row else None)
 
-    def _require_signed(self, head: Head) -> None:
+    def _require_signed(self, head: Head) -> bytes:
         """The head that this writer is about to continue has to be the last one that was signed."""
         row = self.cursor.execute("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         signed, note = row if row is not None else (0, b"")
@@ -145,6 +147,7 @@ class SqliteBatch:
                 f"the head of {head.size} records is not the last one that was signed ({signed}): somebody changed it; "
                 f"{_LOOK}"
             )
+        return bytes(note)
 
     def now(self, clock: Callable[[], datetime]) -> datetime:
         """The time by the ledger's clock."""
@@ -212,6 +215,8 @@ class SqliteBatch:
                 if changed.known:
                     self._cache[key] = changed.row
         self.committed = self._signed
+        if pending.last:
+            self._version = None  # who signs next is looked up before anything is appended
         self._pending = Pending()
 
     def rollback(self) -> None:
@@ -241,6 +246,11 @@ class SqliteBatch:
     def written(self) -> int:
         """Bytes that this batch has collected."""
         return self._pending.size
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow in this batch."""
+        return self._pending.last
 
     def absorb(self, pending: Pending) -> None:
         """A job succeeded: what it wrote belongs to the batch."""

@@ -16,7 +16,7 @@ from remit.ids import new_id
 from remit.ledger.chain import Chain
 from remit.ledger.merkle import leaf_hash
 from remit.ledger.pending import Changed, Pending
-from remit.ledger.records import Draft, build_leaf
+from remit.ledger.records import ROTATED, Draft, build_leaf
 from remit.store.shapes import Row, shape_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Txn:
 
     def _append(self, draft: Draft) -> Appended:
         chain, own = self._chain, self._own
+        if own.last:
+            raise UsageError(f"nothing follows {ROTATED} in a job: it is the last record under a head")
         index = self._batch.index(len(own.hashes))
         session, sseq = draft.session, None
         if session is not None:
@@ -96,6 +98,7 @@ class Txn:
         leaf = leaf_hash(body)
         own.records.append((index, draft.id, self.writer, wseq, session, sseq, draft.type, self._time, body))
         own.hashes.append(leaf)
+        own.last = draft.type == ROTATED
         own.size += len(body)
         if draft.ciphertext is not None and draft.wrapped_key is not None:
             own.payloads.append((draft.id, draft.ciphertext, draft.wrapped_key))

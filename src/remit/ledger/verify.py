@@ -7,11 +7,13 @@
 (4) records     of a known type and version, with what that type must say
 (5) writers     each writer's records count 0, 1, 2 …, name the hash of the one before, and never go back in time
 (6) sessions    each (session, writer) counts 0, 1, 2 …; `session.closed` names the last of every writer
-(7) heads       every checkpoint is signed by the pinned key and holds the root of as many leaves as it says
+(7) heads       every checkpoint is signed by the key of its size and holds the root of as many leaves as it says;
+                a change of the key is recorded where it happened
 (8) coverage    the newest checkpoint covers every record; the head that writers go on from is the same
 (9) artefacts   digests are right; each is named by exactly one record, and none that is named is missing
 (10) payloads   open with their own key and hold what the leaf commits to, or were erased by a record that says so
-(11) pin        the head last seen is one of the heads here, so that nothing was taken back since
+(11) witnesses  every cosignature that is kept is one, on a head that is here
+(12) pin        the head last seen is one of the heads here, so that nothing was taken back since
 ```
 
 Any difference raises `VerificationError`, with the index of the record where there is one. Nothing is written.
@@ -29,7 +31,8 @@ from remit.ledger.keys import Pin
 from remit.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from remit.ledger.notes import Checkpoint
 from remit.ledger.payload import Sealer
-from remit.ledger.records import parse_leaf
+from remit.ledger.records import ROTATED, parse_leaf
+from remit.ledger.witnessed import check_cosignatures, check_rotations
 from remit.store.stores import Snapshot, Store
 
 Progress = Callable[[int, int], object]
@@ -46,6 +49,7 @@ class Verified:
     `erased` counts records whose text was destroyed on purpose, `pinned_size` is the head that was known before.
     `payloads_opened` is False when the key for payloads was not here, so that only their presence was checked.
     `unsigned` counts records that were found whole, and that no signed head covers yet: on PostgreSQL the newest ones.
+    `cosignatures` counts those of witnesses that are kept and hold, whosever they are: see `require_witnessed`.
     """
 
     size: int
@@ -57,6 +61,7 @@ class Verified:
     pinned_size: int
     payloads_opened: bool
     unsigned: int = 0
+    cosignatures: int = 0
 
 
 @dataclass(slots=True)
@@ -79,6 +84,8 @@ class _Found:
     artefacts: dict[str, int] = field(default_factory=dict)
     private: dict[str, int] = field(default_factory=dict)
     erased: set[str] = field(default_factory=set)
+    rotations: dict[int, Any] = field(default_factory=dict)
+    rotations_signed: set[int] = field(default_factory=set)
     checkpoints: int = 0
     root: bytes = EMPTY_ROOT
     pinned_seen: bool = False
@@ -99,10 +106,12 @@ def verify(store: Store, pin: Pin, sealer: Sealer | None, progress: Progress | N
             heads.reached(found)  # (7)
             if progress is not None and index % PROGRESS_EVERY == 0:
                 progress(index, total)
+        check_rotations(found.rotations, found.rotations_signed, pin.keys, heads.last_size)
         unsigned = _check_coverage(view, found, heads, store)  # (8)
         _check_artefacts(view, found)  # (9)
         erased = _check_payloads(view, found, sealer)  # (10)
-        if not found.pinned_seen:  # (11)
+        cosigned = check_cosignatures(view)  # (11)
+        if not found.pinned_seen:  # (12)
             raise VerificationError(
                 f"the head of {pin.size} records that was seen before is not in this ledger of {found.frontier.size}: "
                 "records were taken back, or this is another ledger",
@@ -120,6 +129,7 @@ def verify(store: Store, pin: Pin, sealer: Sealer | None, progress: Progress | N
             pinned_size=pin.size,
             payloads_opened=sealer is not None,
             unsigned=unsigned,
+            cosignatures=cosigned,
         )
 
 
@@ -184,6 +194,8 @@ def _check_record(index: int, row: tuple[Any, ...], found: _Found) -> None:
         found.artefacts[digest] = index
     if "private" in leaf:
         found.private[record_id] = index
+    if kind == ROTATED and leaf["data"]["key"] == "log":
+        found.rotations[index] = leaf["data"].get("vkey")
     if kind == "evidence.erased":
         named = leaf["data"]["records"]
         if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
@@ -262,6 +274,8 @@ class _Heads:
                     f"the head of {size} records is not the one that was seen before: history was rewritten", index=0
                 )
             found.pinned_seen = True
+        if size - 1 in found.rotations:
+            found.rotations_signed.add(size - 1)
         found.checkpoints += 1
         found.root = root
         self.last_size = size

@@ -225,6 +225,7 @@ class Writer:
                 raise
             told = error if isinstance(error, EvidenceUnavailable) else self._unavailable(error)
             raise BatchFailed(told) from error
+        assert turn is not None
         turn.chain.settle()
         self._answer(turn.done, turn.failed)
 
@@ -248,7 +249,8 @@ class Writer:
                 while at < len(items):
                     turn.run(items[at])
                     at += 1
-                if len(items) >= limit or batch.written >= MAX_BYTES or self._next(items) is None:
+                full = len(items) >= limit or batch.ended or batch.written >= MAX_BYTES
+                if full or self._next(items) is None:
                     return batch.confirm()
         except Stale:
             return False
