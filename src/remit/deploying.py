@@ -45,7 +45,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
 
     Args:
         url:
-            `sqlite:///remit.db`; `$REMIT_URL` when omitted, else `remit.db` in the user's data directory.
+            `sqlite:///remit.db` or `postgresql+psycopg://HOST/NAME`; `$REMIT_URL` when omitted, else `remit.db` in the
+            user's data directory.
         can:
             What the handle may do, of `session issue approve review configure`; everything when omitted. An agent's
             process gets `{"session"}`.
@@ -71,8 +72,6 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
     url = url or os.environ.get("REMIT_URL") or default_url()
-    if not url.startswith("sqlite:///"):
-        raise UsageError(f"cannot open {url!r}: expected sqlite:///PATH")
     if isinstance(can, str):
         raise UsageError(f"can={can!r} is a text; expected a set of capabilities, such as can={{{can!r}}}")
     capabilities = frozenset(can) if can is not None else CAPABILITIES

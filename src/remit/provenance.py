@@ -21,7 +21,7 @@ from remit.authority.picking import EarlierCall, Picker
 from remit.authority.sources import Found, used_keys
 from remit.errors import RemitError
 from remit.ledger import values
-from remit.store.tables import LeafRow
+from remit.store.tables import LeafRow, RecordRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -45,6 +45,8 @@ class History:
     def __init__(self) -> None:
         self.calls: dict[str, EarlierCall] = {}
         self.next = 0
+        self.ahead: set[str] = set()
+        """Records that were taken in before they had their index."""
         self._results: dict[str, tuple[Any] | None] = {}
 
     def add(self, record: Record, catalogue: Catalogue) -> None:
@@ -67,7 +69,7 @@ class History:
             accesses=tuple((private or {}).get("accesses", ())),
             read_only=entry is not None and entry.read_only,
             permitted=permitted,
-            begun=record.index,
+            begun=record.order,
         )
         if private is None:
             made.read_only = False
@@ -77,7 +79,7 @@ class History:
         call = self.calls.get(data["call"])
         if call is None:
             return
-        call.ended, call.status, call.record = record.index, data["status"], record.id
+        call.ended, call.status, call.record = record.order, data["status"], record.id
         if data["status"] == "ok" and data.get("result", {}).get("kept"):
             call.result = lambda: self._result(record)
         else:
@@ -125,6 +127,7 @@ class Histories:
         self._lock = threading.Lock()
         self._held: dict[str, History] = {}
         self._seen: int | None = None
+        self._placed = 0
 
     def of(self, deployment: Deployment, session_id: str) -> tuple[EarlierCall, ...]:
         """The calls of a session up to now."""
@@ -144,17 +147,17 @@ class Histories:
     def _forget_erased(self, deployment: Deployment) -> None:
         """Erasing is rare and concerns any session, so that whatever was read before is simply read anew."""
         ledger = deployment.ledger
-        [(last,)] = ledger.read().rows(select(func.max(col(LeafRow.idx))))
-        size = 0 if last is None else last + 1
-        if self._seen is not None and self._seen < size:
-            erased = next(ledger.records(types=("evidence.erased",), start=self._seen), None)
+        newest = select(func.max(col(RecordRow.rid)), select(func.max(col(LeafRow.idx))).scalar_subquery())
+        [(last, placed)] = ledger.read().rows(newest)
+        if self._seen is not None and self._seen != last:
+            erased = next(ledger.records(types=("evidence.erased",), start=self._placed), None)
             if erased is not None:
                 self._held.clear()
-        self._seen = size
+        self._seen, self._placed = last or 0, 0 if placed is None else placed + 1
 
 
 def read_history(deployment: Deployment, session_id: str, *, before: int | None = None) -> History:
-    """A session's calls read from the start, up to (not including) the record at index `before`."""
+    """A session's calls read from the start, up to (not including) the record whose order is `before`."""
     history = History()
     _read_on(deployment, session_id, history, before=before)
     return history
@@ -162,10 +165,15 @@ def read_history(deployment: Deployment, session_id: str, *, before: int | None 
 
 def _read_on(deployment: Deployment, session_id: str, history: History, *, before: int | None = None) -> None:
     for record in deployment.ledger.records(session=session_id, types=CALL_TYPES, start=history.next):
-        if before is not None and record.index >= before:
-            return
-        history.add(record, deployment.catalogue)
-        history.next = record.index + 1
+        if before is not None and record.order >= before:
+            continue
+        if record.id not in history.ahead:
+            history.add(record, deployment.catalogue)
+        if record.placed:
+            history.ahead.discard(record.id)
+            history.next = record.index + 1
+        else:
+            history.ahead.add(record.id)
 
 
 def pickers_for(chain: Iterable[CompiledGrant], tool: str) -> tuple[Picker, ...]:

@@ -39,7 +39,7 @@ def disclose(
     record = _record(deployment, record_id)
     committed_at(record.leaf, path)  # before anything is recorded of what cannot be done
     value = _value(record, path)
-    if record.index is None:
+    if not record.placed:
         raise UsageError(f"record {record_id} has no place in the log yet; try again in a moment")
     made = Disclosure(record.id, record.index, path, value, deployment.ledger.salt(record, path))
     check(made, record.leaf)

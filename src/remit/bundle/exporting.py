@@ -167,7 +167,7 @@ class _Bundle:
 
     def _inside(self, gathered: Gathered) -> Iterable[Record]:
         if self._scope.whole:
-            return (record for record in self._ledger.records() if record.index < self._found.size)
+            return (record for record in self._ledger.records(placed=True) if record.index < self._found.size)
         return (record for index, record in gathered.records.items() if index in gathered.inside)
 
     def _part(self, also: Iterable[str]) -> tuple[Gathered, dict[str, Any]]:
@@ -189,7 +189,7 @@ class _Bundle:
     def _whole(self) -> tuple[Gathered, dict[str, Any]]:
         for tile in hash_tiles(self._found.tree):
             self._files.put(*tile)
-        bodies = (record.body for record in self._ledger.records() if record.index < self._found.size)
+        bodies = (record.body for record in self._ledger.records(placed=True) if record.index < self._found.size)
         for tile in entry_bundles(bodies):
             self._files.put(*tile)
         return Gathered({}, frozenset(), frozenset(self._found.brought)), {"records": self._found.size}

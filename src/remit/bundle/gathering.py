@@ -93,7 +93,7 @@ def survey(ledger: Ledger, size: int) -> Survey:
     """Hash every leaf once. Everything else is looked up."""
     found = Survey(size)
     waiting: list[bytes] = []
-    for record in ledger.records():
+    for record in ledger.records(placed=True):
         if record.index >= size:
             break
         waiting.append(leaf_hash(record.body))
@@ -109,7 +109,7 @@ def survey(ledger: Ledger, size: int) -> Survey:
 
 def extend(ledger: Ledger, tree: Tree, size: int) -> None:
     """Bring a tree up to a later head."""
-    leaves = (record.body for record in ledger.records(start=tree.size))
+    leaves = (record.body for record in ledger.records(start=tree.size, placed=True))
     tree.extend([leaf_hash(body) for body, _ in zip(leaves, range(size - tree.size), strict=False)])
 
 
@@ -142,7 +142,7 @@ class _Gathering:
     def _asked(self) -> Iterator[Record]:
         scope = self._scope
         if scope.session is not None:
-            records = self._ledger.records(session=scope.session)
+            records = self._ledger.records(session=scope.session, placed=True)
             found = [record for record in records if record.index < self._found.size]
             if not found:
                 raise UsageError(f"no session {scope.session!r} is in this log; `remit session list` shows them")
@@ -150,7 +150,7 @@ class _Gathering:
             return
         assert scope.first is not None
         assert scope.last is not None
-        for record in self._ledger.records(start=scope.first):
+        for record in self._ledger.records(start=scope.first, placed=True):
             if record.index > scope.last:
                 return
             yield record
@@ -194,7 +194,7 @@ class _Gathering:
             wanted = {name for record in taken for name in signers(record.data)}
 
     def _of(self, types: Iterable[str]) -> list[Record]:
-        return [record for record in self._ledger.records(types=types) if record.index < self._found.size]
+        return [record for record in self._ledger.records(types=types, placed=True) if record.index < self._found.size]
 
     def _take(self, records: Iterable[Record]) -> None:
         self._records.update((record.index, record) for record in records)

@@ -48,11 +48,11 @@ class Fold:
         """Fold every record that is new. Returns how many were."""
         before = self.records
         for record in self.ledger.records(start=self.size):
-            if record.index is not None:
+            if record.placed:
                 self.size = record.index + 1
             if record.id in self._ahead:
                 continue  # it was folded before a sequencer gave it its index
-            if record.index is None:
+            if not record.placed:
                 self._ahead.add(record.id)
             self._take(record)
             self.records += 1

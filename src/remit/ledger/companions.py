@@ -85,6 +85,6 @@ class Company:
         end = time.monotonic() + deadline
         self._ledger.wait_sequenced([record_id], deadline=deadline)
         record = self._ledger.record(record_id)
-        if record is None or record.index is None:
+        if record is None or not record.placed:
             raise EvidenceUnavailable(f"record {record_id} is under no signed head, so nobody can witness it")
         self.witnesses.wait(record.index + 1, max(0.0, end - time.monotonic()))

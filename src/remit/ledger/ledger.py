@@ -262,10 +262,18 @@ class Ledger:
     # -- reading
 
     def records(
-        self, *, session: str | None = None, types: Iterable[str] | None = None, start: int = 0
+        self,
+        *,
+        session: str | None = None,
+        types: Iterable[str] | None = None,
+        start: int = 0,
+        placed: bool = False,
     ) -> Iterator[Record]:
-        """Records in order, from index `start` on; of one session, of some types."""
-        return self._reader.records(session=session, types=types, start=start)
+        """Records in order, from index `start` on; of one session, of some types.
+
+        Records that have no index yet (on PostgreSQL, for moments) come last, or not at all with `placed`.
+        """
+        return self._reader.records(session=session, types=types, start=start, placed=placed)
 
     def record(self, record_id: str) -> Record | None:
         """One record by its id."""

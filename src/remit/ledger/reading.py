@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, cast, literal, null, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
-from remit.errors import UsageError, VerificationError
+from remit.errors import EvidenceUnavailable, UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
 from remit.store.stores import Store
@@ -24,7 +24,8 @@ _PAYLOAD: Final = _TABLES["payload"].c
 _ARTEFACT: Final = _TABLES["artefact"].c
 _PENDING: Final = _TABLES["pending"].c
 _BODIES: Final = select(_LEAF.idx, _RECORD.rid, _RECORD.body).where(_LEAF.rid == _RECORD.rid)
-_WAITING: Final = select(cast(null(), NUMBER).label("idx"), _RECORD.rid, _RECORD.body).where(_PENDING.rid == _RECORD.rid)
+_NO_INDEX: Final = cast(null(), NUMBER).label("idx")
+_WAITING: Final = select(_NO_INDEX, _RECORD.rid, _RECORD.body).where(_PENDING.rid == _RECORD.rid)
 
 CHUNK: Final = 500
 """Records that are read at once."""
@@ -33,25 +34,49 @@ CHUNK: Final = 500
 class Record:
     """One record of the log. `body` are its exact bytes; everything else is read from them.
 
-    `index` is None while a sequencer has not given it yet, which is so for moments and on PostgreSQL only.
+    Not `placed`: the sequencer has not given it an index yet, which is so for moments, and on PostgreSQL only.
     """
 
-    __slots__ = ("_parsed", "_reader", "body", "index")
+    __slots__ = ("_index", "_order", "_parsed", "_reader", "body")
 
-    def __init__(self, index: int | None, body: bytes, reader: Reader) -> None:
-        self.index = index
+    def __init__(self, index: int | None, body: bytes, reader: Reader, *, order: int | None = None) -> None:
+        self._index = index
+        self._order = order if order is not None else index
         self.body = body
         self._reader = reader
         self._parsed: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        return f"<Record {self.index} {self.type} {self.id}>"
+        return f"<Record {'-' if self._index is None else self._index} {self.type} {self.id}>"
+
+    @property
+    def placed(self) -> bool:
+        """Whether the record has its index."""
+        return self._index is not None
+
+    @property
+    def order(self) -> int:
+        """A number by which records sort as they were appended: what a record could build on has a smaller one.
+
+        It is there before the index is. On SQLite it is the index.
+        """
+        assert self._order is not None
+        return self._order
+
+    @property
+    def index(self) -> int:
+        """Its place in the log. Raises `EvidenceUnavailable` while it has none: see `Ledger.wait_sequenced`."""
+        if self._index is None:
+            raise EvidenceUnavailable(
+                f"record {self.id} has no index yet: the sequencer gives it one soon, and it is durable until then"
+            )
+        return self._index
 
     @property
     def leaf(self) -> Mapping[str, Any]:
         """The whole leaf, parsed. Raises `VerificationError` when it has not the shape of its type."""
         if self._parsed is None:
-            self._parsed = parse_leaf(self.body, self.index)
+            self._parsed = parse_leaf(self.body, -1 if self._index is None else self._index)
         return self._parsed
 
     @property
@@ -184,23 +209,33 @@ class Reader:
     # -- records
 
     def records(
-        self, *, session: str | None = None, types: Iterable[str] | None = None, start: int = 0
+        self,
+        *,
+        session: str | None = None,
+        types: Iterable[str] | None = None,
+        start: int = 0,
+        placed: bool = False,
     ) -> Iterator[Record]:
-        """Records in the log's order from index `start` on, and after them those that have no index yet."""
+        """Records in the log's order from index `start` on, and after them those that have no index yet.
+
+        `placed`: without the latter.
+        """
         conditions = []
         if session is not None:
             conditions.append(_RECORD.session == session)
         if types is not None:
             conditions.append(_RECORD.type.in_(list(types)))
-        placed = _BODIES.where(*conditions).order_by(_LEAF.idx).limit(CHUNK)
-        waiting = None if self._store.sequences else _WAITING.where(*conditions).order_by(_RECORD.rid).limit(CHUNK)
+        indexed_ones = _BODIES.where(*conditions).order_by(_LEAF.idx).limit(CHUNK)
+        waiting = (
+            None if placed or self._store.sequences else _WAITING.where(*conditions).order_by(_RECORD.rid).limit(CHUNK)
+        )
         after, shown = -1, set[int]()
         while True:
-            found = self._chunk(placed.where(_LEAF.idx >= start), waiting, after)
+            found = self._chunk(indexed_ones.where(_LEAF.idx >= start), waiting, after)
             indexed = [row for row in found if row[0] is not None]
             for index, rid, body in indexed:
                 if rid not in shown:
-                    yield Record(index, body, self)
+                    yield Record(index, body, self, order=rid)
             if indexed:
                 start = indexed[-1][0] + 1
             if len(indexed) == CHUNK:
@@ -208,7 +243,7 @@ class Reader:
             unplaced = found[len(indexed) :]
             for _, rid, body in unplaced:
                 shown.add(rid)
-                yield Record(None, body, self)
+                yield Record(None, body, self, order=rid)
             if len(unplaced) < CHUNK:
                 return
             after = unplaced[-1][1]
@@ -225,11 +260,11 @@ class Reader:
 
     def record(self, record_id: str) -> Record | None:
         """One record by its id."""
-        query = select(_LEAF.idx, _RECORD.body).select_from(
+        query = select(_LEAF.idx, _RECORD.rid, _RECORD.body).select_from(
             _TABLES["record"].outerjoin(_TABLES["leaf"], _LEAF.rid == _RECORD.rid)
         )
         found = self.rows(query.where(_RECORD.id == record_id))
-        return Record(found[0][0], found[0][1], self) if found else None
+        return Record(found[0][0], found[0][2], self, order=found[0][1]) if found else None
 
     def artefact(self, digest: str) -> bytes:
         """Content by its digest. Raises `UsageError` when it is not in the ledger."""

@@ -142,11 +142,11 @@ def check_pin(store: Store, pin: Pin) -> None:
         _require_tables(view, store)
         row = view.one("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
         if row is not None:
-            _open(*row, pin)
+            _open(row[0], row[1], pin)
         if pin.size == 0:
             return
         row = view.one("SELECT size, note FROM checkpoint WHERE size = ?", (pin.size,))
-        if row is None or _open(*row, pin).root != pin.root:
+        if row is None or _open(row[0], row[1], pin).root != pin.root:
             raise VerificationError(
                 f"the ledger at {store} does not hold the head of {pin.size} records that was seen before: "
                 "records were taken back or changed, or this is another ledger; run `remit verify`",

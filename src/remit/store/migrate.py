@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
+from remit.store.tables import Base
+
 REVISION: Final = "0003"
 """The newest migration. A database at another revision is not written to before it was migrated."""
 
@@ -22,6 +24,21 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        _compare_bytes(connection)
+
+
+def _compare_bytes(connection: Connection) -> None:
+    """Text is compared byte by byte, as SQLite does, whatever the language of the server."""
+    columns = connection.execute(
+        text(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND data_type = 'character varying' AND collation_name IS DISTINCT FROM 'C' AND table_name = ANY(:ours)"
+        ),
+        {"ours": list(Base.metadata.tables)},
+    ).all()
+    for table, column in columns:
+        connection.exec_driver_sql(f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE varchar COLLATE "C"')
 
 
 def revision_of(connection: Connection) -> str | None:

@@ -55,6 +55,11 @@ class Connection(psycopg.Connection[TupleRow]):
     """A connection whose waiting ends after `patience` seconds of silence."""
 
     patience: float = PATIENCE
+    synchronous: str = "on"
+
+    def forget(self) -> None:
+        """In a forked child: the connection is the parent's. Nothing may be sent on it, and it may not be closed."""
+        os.close(self.pgconn.socket)
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """See psycopg. Raises `Silent`, and closes the connection: what is under way on it cannot be used any more."""
@@ -84,7 +89,8 @@ class PostgresStore:
 
     def __init__(self, url: URL) -> None:
         self._url = url
-        self._arguments: dict[str, Any] = PGDialect_psycopg().create_connect_args(url)[1]
+        dialect: Any = PGDialect_psycopg
+        self._arguments: dict[str, Any] = dialect().create_connect_args(url)[1]
 
     @classmethod
     def of(cls, url: str) -> PostgresStore:
@@ -174,7 +180,7 @@ class PostgresStore:
             ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
         ):
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = {wait_for}"
+        connection.synchronous = wait_for
 
     def reading_engine(self) -> Engine:
         """An engine whose connections cannot write."""
@@ -204,7 +210,11 @@ class PostgresStore:
     def snapshot(self) -> Iterator[PostgresSnapshot]:
         """One unchanging view. Whatever cannot be read becomes a `VerificationError`."""
         try:
-            with self.connect(purpose="verifier", read_only=True) as connection:
+            connection = self.connect(purpose="verifier", read_only=True)
+        except psycopg.Error as error:
+            raise self.unavailable(error) from error
+        try:
+            with connection:
                 connection.patience = float("inf")  # sorting a large ledger takes as long as it takes
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 yield PostgresSnapshot(connection)

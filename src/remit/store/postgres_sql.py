@@ -11,6 +11,10 @@ MAX_ROWS: Final = 64
 """Rows of one INSERT. Numbers of rows are powers of two, so that the server prepares few statements and keeps them."""
 
 
+Statement = tuple[str, list[Any]]
+"""A query, and its parameters."""
+
+
 class Statements:
     """What is sent for one table. Placeholders are psycopg's `%s`."""
 
@@ -21,9 +25,13 @@ class Statements:
         columns = ", ".join(f'"{name}"' for name in shape.columns)
         select = f'SELECT {columns} FROM "{shape.name}" WHERE "{shape.key}"'  # noqa: S608 - names of our own tables
         self.load = f"{select} = %s"
-        self.hold = f'{select} = ANY(%s) ORDER BY "{shape.key}" FOR UPDATE'
-        self.share = f'{select} = ANY(%s) ORDER BY "{shape.key}" FOR SHARE'
+        self._alone = f'{select} = ANY(%s) ORDER BY "{shape.key}" FOR UPDATE'
+        self._shared = f'{select} = ANY(%s) ORDER BY "{shape.key}" FOR SHARE'
         self._inserts: dict[tuple[int, tuple[str, ...]], str] = {}
+
+    def lock(self, alone: bool) -> str:
+        """Read rows by their keys, and keep others from changing them, or also from relying on them."""
+        return self._alone if alone else self._shared
 
     def insert(self, rows: int, changing: tuple[str, ...] = ()) -> str:
         """INSERT for so many rows at once, which changes the columns `changing` of rows that are there already."""
@@ -38,9 +46,7 @@ class Statements:
             self._inserts[rows, changing] = found
         return found
 
-    def insert_all(
-        self, rows: Sequence[Sequence[Any]], changing: tuple[str, ...] = ()
-    ) -> Iterator[tuple[str, list[Any]]]:
+    def insert_all(self, rows: Sequence[Sequence[Any]], changing: tuple[str, ...] = ()) -> Iterator[Statement]:
         """Statements that insert rows in their order."""
         at = 0
         while at < len(rows):

@@ -60,7 +60,8 @@ class Shape:
         """A row as it was put."""
         row = dict(zip(self.columns, stored, strict=True))
         for name in self._json:
-            row[name] = orjson.loads(row[name])
+            if isinstance(row[name], str):  # else the driver has read it
+                row[name] = orjson.loads(row[name])
         for name in self._bool:
             if row[name] is not None:
                 row[name] = bool(row[name])
