@@ -31,7 +31,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import os
 import re
 import stat
 import sys
@@ -129,6 +128,9 @@ def _shortest(value: float) -> tuple[str, int]:
     return short, exponent + len(digits) - len(short)
 
 
+_UNUSUAL: Final = re.compile(rb"[\xf0-\xf4]|[0-9]{16}")
+
+
 def read_json(content: bytes, what: str, index: int | None = None) -> Any:
     """A JSON document that is canonical to the byte, so that no two readers read it differently."""
     floats: list[str] = []
@@ -139,9 +141,9 @@ def read_json(content: bytes, what: str, index: int | None = None) -> Any:
 
     try:
         value = json.loads(content.decode(), parse_float=number)
-        if floats or max(content, default=0) >= 0xF0:
+        if floats or _UNUSUAL.search(content):
             written = canonical(value)
-        else:  # without fractions and characters beyond U+FFFF the standard library writes the same bytes
+        else:  # without fractions, long numbers and characters beyond U+FFFF the standard library writes the same
             written = json.dumps(
                 value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
             ).encode()
@@ -665,15 +667,15 @@ def _folder(path: Path) -> Files:
     names: list[str] = []
     waiting = [path]
     while waiting:
-        for entry in os.scandir(waiting.pop()):
-            mode = entry.stat(follow_symlinks=False).st_mode
+        for entry in sorted(waiting.pop().iterdir()):
+            mode = entry.lstat().st_mode
             if stat.S_ISDIR(mode):
-                waiting.append(Path(entry.path))
+                waiting.append(entry)
             elif stat.S_ISREG(mode):
-                names.append(Path(entry.path).relative_to(path).as_posix())
+                names.append(entry.relative_to(path).as_posix())
             else:
                 raise NotVerified(f"{entry.name!r} is neither a file nor a folder; links lead out of a bundle")
-    return Files(names, lambda name: (path / name).read_bytes())
+    return Files(names, lambda name: _content(path / name))
 
 
 def write_zip(content: Mapping[str, bytes]) -> bytes:
@@ -1137,11 +1139,11 @@ def verify(files: Files, roots: Roots) -> Verified:
     if (manifest["origin"], manifest["size"], manifest["root"]) != (head.origin, head.size, head.root.hex()):
         raise NotVerified("the manifest is of another head than the checkpoint")
     cosigned = roots.check_witnessed(head)
-    tiles = _Tiles(files, head) if manifest["scope"] == {"all": True} else None
+    tiles = Tiles(files, head) if manifest["scope"] == {"all": True} else None
     _check_since(files, roots, head, tiles)
     exported = _check_exported(files, roots, head, manifest, manifest_bytes)  # (4)
     seen = _check_records(files, roots, head, manifest["scope"], tiles)  # (5), (6), (7), (9)
-    _check_complete(seen, manifest["scope"], exported.leaf)
+    check_complete(seen, manifest["scope"], exported.leaf)
     check_statements(exported.index, exported.leaf, seen, head.origin)
     _check_artefacts(files, seen, whole=tiles is not None)  # (8), (9)
     disclosed = sum(  # (10)
@@ -1175,7 +1177,7 @@ def _is_scope(scope: Any, size: int) -> bool:
     return scope == {"all": True} and scope["all"] is True
 
 
-def _check_since(files: Files, roots: Roots, head: Head, tiles: _Tiles | None) -> None:
+def _check_since(files: Files, roots: Roots, head: Head, tiles: Tiles | None) -> None:
     """Step (3): the head continues the one that the caller kept."""
     if roots.since is None:
         return
@@ -1234,7 +1236,7 @@ def _check_exported(
     return _Exported(proof.index, leaf)
 
 
-def _check_records(files: Files, roots: Roots, head: Head, scope: Mapping[str, Any], tiles: _Tiles | None) -> Seen:
+def _check_records(files: Files, roots: Roots, head: Head, scope: Mapping[str, Any], tiles: Tiles | None) -> Seen:
     """Steps (5), (6), (7), and (9) for statements: every record, in order of index."""
     disclosed = frozenset(int(name.removesuffix(".json")) for name in files.below("disclosures/"))
     first, last = scope.get("first", 0), scope.get("last", head.size - 1 if tiles is not None else -1)
@@ -1274,7 +1276,7 @@ def _proved(files: Files, roots: Roots, head: Head) -> Iterator[tuple[int, bytes
         yield index, body
 
 
-class _Tiles:
+class Tiles:
     """A whole log as c2sp.org/tlog-tiles lays it out, read once from its first entry to its last."""
 
     def __init__(self, files: Files, head: Head) -> None:
@@ -1368,7 +1370,7 @@ def _tile_files(size: int) -> Iterator[str]:
         level += 1
 
 
-def _check_complete(seen: Seen, scope: Mapping[str, Any], exported: Mapping[str, Any]) -> None:
+def check_complete(seen: Seen, scope: Mapping[str, Any], exported: Mapping[str, Any]) -> None:
     """Step (6): a session's end is where its closing and its export say."""
     name = scope.get("session")
     if name is None:

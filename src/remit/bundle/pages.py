@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from remit.authority.durations import show_moment
 from remit.bundle.gathering import Gathered, Scope
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS: Final = 200
 """Sessions that are told in full; of a larger export the page says how many more there are."""
+
+_BACKTICKS: Final = re.compile(r"`([^`]*)`")
 
 MARKS: Final[Mapping[str, str]] = {
     "ok": "✓ ran",
@@ -108,8 +112,15 @@ def _pages() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    pages.filters.update(at=_at, clock=_clock, mark=_mark, text=_text, known=_known, decision=_decision, took=_took)
+    pages.filters.update(
+        quoted=_quoted, at=_at, clock=_clock, mark=_mark, text=_text, known=_known, decision=_decision, took=_took
+    )
     return pages
+
+
+def _quoted(sentence: str) -> Markup:
+    """A sentence whose `names` stand out. Everything in it is escaped first."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(sentence))))  # noqa: S704 - escaped above
 
 
 def _at(moment: str | datetime | None) -> str:

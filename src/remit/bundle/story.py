@@ -58,8 +58,8 @@ class Call:
     index: int
     outcome_index: int | None
     approval: Answer | None
-    shown: bool
-    """Whether the bundle discloses its arguments."""
+    actions: tuple[str, ...]
+    """Which kinds of thing it touched, in which way: what a record says in clear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ class _Telling:
             replayed=self._replayed.get(call, 0),
             through=tuple((data.get("delegation") or {}).get("actors", ())),
         )
-        return Call(line, index, ended[0] if ended is not None else None, answer, "/arguments" in said)
+        return Call(line, index, ended[0] if ended is not None else None, answer, tuple(data.get("actions", ())))
 
     def _answer(self, call: str) -> Answer | None:
         found = self._asked.get(call)
