@@ -233,12 +233,19 @@ def finish(deployment: Deployment) -> Scrubbed:
     return deployment.ledger.scrub()
 
 
-def told(deployment: Deployment, record_id: str) -> str | None:
-    """By whom and why a record's text was erased, in words; None when it was not."""
+def told(deployment: Deployment, session_id: str) -> tuple[str, ...]:
+    """By whom and why text of a session was erased, in a sentence for each act."""
+    own: set[str] | None = None
+    counts: dict[str, int] = {}
     for record in deployment.ledger.records(types=("evidence.erased",)):
-        if record_id in record.data["records"]:
-            return sentence(record.data, record.disclosed())
-    return None
+        data = record.data
+        if own is None:
+            own = {one.id for one in deployment.ledger.records(session=session_id) if one.private}
+        count = len(own.intersection(data["records"]))
+        if count:
+            words = sentence(data, record.disclosed())
+            counts[words] = counts.get(words, 0) + count
+    return tuple(f"{count} record{'s' if count > 1 else ''} {words}" for words, count in counts.items())
 
 
 def sentence(data: Mapping[str, Any], private: Mapping[str, Any] | None) -> str:

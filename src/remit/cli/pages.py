@@ -142,6 +142,7 @@ def _head(show: Console, found: SessionReport) -> None:
         ("handed on from", _handed_on(session, grant)),
         ("bound to", dict(grant.get("bindings", {}))),
         ("time", f"{at(session['opened'])} to {ended}"),
+        ("erased", list(found.erased)),
     ]
     show.print(indented(facts(pairs)))
 

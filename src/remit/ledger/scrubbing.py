@@ -31,12 +31,12 @@ class Scrubbed(NamedTuple):
     advice: str | None = None
 
 
-def scrub(store: Store, home: Home, *, patience: float = PATIENCE) -> Scrubbed:
+def scrub(store: Store, home: Home) -> Scrubbed:
     """Empty the write-ahead log after an erasure. Never raises for what keeps it from being emptied: it says so."""
     if not isinstance(store, SqliteStore):
         return Scrubbed(False, ON_A_SERVER)
     try:
-        return _sqlite(store.path, home.commit_lock, patience)
+        return _sqlite(store.path, home.commit_lock, PATIENCE)
     except sqlite3.Error as error:
         return Scrubbed(False, _again(store.path, str(error)))
 

@@ -16,6 +16,7 @@ from sqlmodel import col
 from remit.authority.compile import compile_grant
 from remit.authority.explain import allows
 from remit.authority.terms import GrantTerms
+from remit.erasing import told
 from remit.errors import UsageError
 from remit.review.calls import CallLine, read_calls, summarise
 from remit.review.clauses import ClauseLine, LimitLine, limits_of
@@ -57,6 +58,8 @@ class SessionReport:
     limits: tuple[LimitLine, ...]
     approvals: tuple[Mapping[str, Any], ...]
     verdicts: tuple[VerdictLine, ...]
+    erased: tuple[str, ...] = ()
+    """By whom and why text of the session was erased."""
 
     @property
     def unused(self) -> tuple[ClauseLine, ...]:
@@ -87,6 +90,7 @@ class SessionReport:
             "limits": [limit.as_dict() for limit in self.limits],
             "approvals": [dict(approval) for approval in self.approvals],
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "erased": list(self.erased),
         }
 
 
@@ -115,6 +119,7 @@ def report(deployment: Deployment, session_id: str) -> SessionReport:
         limits=tuple(limits_of(compile_grant(terms), counters)) if terms else (),
         approvals=tuple(dict(row) for row in approvals),
         verdicts=_verdicts(deployment, session_id, calls),
+        erased=told(deployment, session_id),
     )
 
 
