@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from remit import approvals, attribution, closing, labels, spending
+from remit import approvals, attribution, closing, durability, labels, spending
 from remit.asking import Questions, needs_of
 from remit.authority.calls import ApprovalNeed, Decision, Facts
 from remit.calls import CallRequest, Prepared, Refused, Running, Ticket
@@ -80,6 +80,8 @@ class Attempt:
             data["approval"] = self.approvals[-1]["id"]
         if len(self.approvals) > 1:
             data["approvals"] = [approval["id"] for approval in self.approvals]
+        if (level := durability.needed(self.deployment, self.prepared.tool, self.request)) != "durable":
+            data["wait"] = level
         spends = self._spends(decision) if resumes is None else ()
         appended = txn.append(self._draft(kind, decision, data, spends))
         for approval in self.approvals:
@@ -100,6 +102,7 @@ class Attempt:
             carried,
             resumed=resumes is not None,
             marked=self.prepared.marked,
+            written=appended.id,
         )
 
     def deny(self, decision: Decision, facts: Facts) -> Refused:

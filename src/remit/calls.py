@@ -59,6 +59,7 @@ class CallRequest:
     accept_new: bool = False
     """… but the operator said that it does, this once."""
     on_ask: str | None = None
+    wait: str | None = None
 
 
 class CallOptions(TypedDict, total=False):
@@ -86,6 +87,8 @@ class CallOptions(TypedDict, total=False):
     """The operator said that what such a server lists is accepted at first sight."""
     on_ask: str | None
     """What to do when the call needs an approval: `raise`, or `wait:45s`; the session's own when omitted."""
+    wait: str | None
+    """How durable the record has to be before the tool runs: `durable`, `sequenced`, `witnessed`. Only strengthens."""
 
 
 @dataclass(slots=True)
@@ -139,6 +142,8 @@ class Ticket:
     resumed: bool = False
     process: int = field(default_factory=os.getpid)
     marked: Marked = NOTHING
+    written: str = ""
+    """The record with which the call was let in: `record_id`, or that of its going on."""
 
     @classmethod
     def begin(
@@ -152,12 +157,14 @@ class Ticket:
         *,
         resumed: bool = False,
         marked: Marked = NOTHING,
+        written: str = "",
     ) -> Ticket:
         """A ticket whose clock starts now (monotonic nanoseconds). `root`: the grant that its `labels` go to.
 
         `resumed`: the call goes on, it does not begin. `marked`: what of it must not be kept.
         """
-        return cls(call_id, record_id, tool, spends, root, labels, time.monotonic_ns(), resumed, marked=marked)
+        now = time.monotonic_ns()
+        return cls(call_id, record_id, tool, spends, root, labels, now, resumed, marked=marked, written=written)
 
 
 @dataclass(frozen=True, slots=True)

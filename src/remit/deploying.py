@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from remit.app import App
 from remit.authority.guardrails import OwnFiles
 from remit.deployment import CAPABILITIES, Deployment, logger
+from remit.durability import read_wait
 from remit.errors import UsageError
 from remit.identity import Authenticator, People
 from remit.ledger import Ledger
@@ -19,6 +20,7 @@ from remit.ledger.wrapping import KeyEncryption
 from remit.privacy import Privacy
 from remit.resources.catalogue import Catalogue
 from remit.signing import SigningKey, VerifyingKey
+from remit.witness.policy import Policy
 
 if TYPE_CHECKING:
     from remit.authority.cedar import CedarGuardrails
@@ -40,6 +42,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     clock: Callable[[], datetime] | None = None,
     privacy: Privacy | None = None,
     key_encryption: KeyEncryption | None = None,
+    witnesses: str | Path | Policy | None = None,
+    wait: str | None = None,
 ) -> App:
     """Open a ledger, making it when it does not exist yet.
 
@@ -68,6 +72,12 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
             What is kept of arguments and results; `$REMIT_DETECT` and `$REMIT_RESULTS` when omitted, else the defaults.
         key_encryption:
             A key service that wraps the keys of records; `$REMIT_KEK` when omitted, else the key in the home.
+        witnesses:
+            Whose cosignatures heads are given: a policy file (C2SP tlog-policy); `witness.policy` in the home when
+            omitted, where there is one. Needs `remit[witness]`.
+        wait:
+            How durable the record of every call has to be before its tool runs: `durable` (the default), `sequenced`
+            or `witnessed`. The catalogue may ask for more of single tools.
 
     Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
@@ -80,6 +90,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     roles = people if isinstance(people, People) else _people(people)
     known = Catalogue.load(*_sources(catalogue))
     guardrails = _guardrails(policies)
+    floor = read_wait(wait)
+    policy = Policy.load(Path(witnesses)) if isinstance(witnesses, str | Path) else witnesses
     ledger = Ledger.open_or_create(
         url, home=Path(home) if home is not None else None, clock=clock, key_encryption=key_encryption
     )
@@ -88,6 +100,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     if ledger.sealer is not None:
         ledger.sealer.detector = detector
     issue_key, issue_public = _issue_keys(ledger.home, may_issue="issue" in capabilities)
+    policy = _witnesses(ledger, policy)
     deployment = Deployment(
         ledger=ledger,
         catalogue=known,
@@ -96,9 +109,11 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         development=development,
         issue_key=issue_key,
         issue_public=issue_public,
-        own_files=OwnFiles([*ledger.files(), *_sources(policies)]),
+        own_files=OwnFiles([*ledger.files(), *_sources(policies), *_files(witnesses)]),
         guardrails=guardrails,
         environment=environment,
+        wait=floor,
+        witnesses=policy,
         privacy=kept,
         detector=detector,
     )
@@ -123,6 +138,22 @@ def _issue_keys(home: Path, *, may_issue: bool) -> tuple[SigningKey | None, Veri
         with contextlib.suppress(OSError):  # a deployment that is read-only here has its public key elsewhere
             public.write_text(key.public.text, encoding="ascii")
     return (key if may_issue else None), key.public
+
+
+def _witnesses(ledger: Ledger, policy: Policy | None) -> Policy | None:
+    """The policy that is in force; the ledger then has its heads cosigned by those whom it names."""
+    place = ledger.home / "witness.policy"
+    if policy is None and place.exists():
+        policy = Policy.load(place)
+    if policy is not None and policy.witnesses:
+        from remit.witness.asking import Witnesses  # its library comes with an extra
+
+        ledger.company.witness_by(Witnesses(ledger, policy))
+    return policy
+
+
+def _files(given: str | Path | Policy | None) -> tuple[Path, ...]:
+    return (Path(given),) if isinstance(given, str | Path) else ()
 
 
 def _people(people: str | Path | Mapping[str, Any] | None) -> People:

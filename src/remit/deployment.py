@@ -17,6 +17,7 @@ from remit.authority.compile import CompiledGrant, compile_grant
 from remit.authority.durations import show_moment
 from remit.authority.guardrails import OwnFiles
 from remit.authority.terms import GrantTerms
+from remit.durability import Wait
 from remit.errors import GrantError, IdentityError, UsageError, VerificationError
 from remit.identity import Authenticator, Credential, Identity, People, TokenCredential
 from remit.ledger import Ledger, Txn
@@ -29,8 +30,10 @@ from remit.store.tables import ToolRow
 if TYPE_CHECKING:
     from remit.authority.cedar import CedarGuardrails
     from remit.detecting import ShapeDetector
+    from remit.witness.policy import Policy
 
 GUARDRAILS_TYPE: Final = "application/vnd.remit.guardrails+json"
+WITNESSES_TYPE: Final = "text/vnd.c2sp.tlog-policy"
 
 Capability = Literal["session", "issue", "approve", "review", "configure"]
 """What a handle may do: run sessions; issue and revoke; answer approvals; give verdicts; enrol and accept."""
@@ -56,6 +59,12 @@ class Deployment:
     own_files: OwnFiles
     guardrails: CedarGuardrails | None = None
     environment: str = "unspecified"
+    wait: Wait = "durable"
+    """How durable the record of every call has to be before its tool runs."""
+
+    witnesses: Policy | None = None
+    """Whose cosignatures heads are given."""
+
     privacy: Privacy = field(default_factory=Privacy)
     detector: ShapeDetector | None = None
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
@@ -122,6 +131,10 @@ class Deployment:
         if self.guardrails is not None:
             found["guardrails"] = txn.artefact(self.guardrails.source, GUARDRAILS_TYPE)
             found["environment"] = self.environment
+        if self.witnesses is not None:
+            found["witnesses"] = txn.artefact(self.witnesses.source.encode(), WITNESSES_TYPE)
+        if self.wait != "durable":
+            found["wait"] = self.wait
         row = txn.get("settings", "configuration")
         if row is None or row["value"] != found:
             txn.append(self.ledger.draft("config.changed", data=found))

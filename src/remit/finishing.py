@@ -9,10 +9,11 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+from remit import durability
 from remit.calls import Running, Status, Ticket
-from remit.errors import Denied
+from remit.errors import Denied, EvidenceUnavailable
 from remit.outcomes import Outcomes
 from remit.streams import AsyncStream, Stream
 
@@ -67,11 +68,24 @@ class Finishing:
         """
         job = self._outcomes.job(session.id, ticket, status, result=result, returned=returned, detail=detail)
         try:
-            self._ledger.run(job)
+            if returned and durability.may_queue(self._deployment, ticket.tool):
+                self._queue(session.id, ticket, job, status)
+            else:
+                self._ledger.run(job)
         except BaseException as failure:
             self._unrecorded(session, ticket, job, status, failure, error)
             raise
         self._ended(session, ticket, status, result if returned else _NOTHING, error)
+
+    def not_durable(self, session: Session, ticket: Ticket, missing: EvidenceUnavailable) -> NoReturn:
+        """End a call whose record was not as durable as it has to be: the tool was not entered. Raises `missing`."""
+        self.finish(session, ticket, _not_begun(ticket), detail=str(missing))
+        raise missing
+
+    async def not_durable_async(self, session: Session, ticket: Ticket, missing: EvidenceUnavailable) -> NoReturn:
+        """As `not_durable`."""
+        await self.finish_async(session, ticket, _not_begun(ticket), detail=str(missing))
+        raise missing
 
     async def finish_async(
         self,
@@ -86,14 +100,28 @@ class Finishing:
     ) -> None:
         """As `finish`. Shielded: a cancelled task still waits until what happened is durable."""
         job = self._outcomes.job(session.id, ticket, status, result=result, returned=returned, detail=detail)
+        stopped = None
         try:
-            _, stopped = await durable(self._ledger.submit(job))
+            if returned and durability.may_queue(self._deployment, ticket.tool):
+                self._queue(session.id, ticket, job, status)
+            else:
+                _, stopped = await durable(self._ledger.submit(job))
         except BaseException as failure:
             self._unrecorded(session, ticket, job, status, failure, error)
             raise
         self._ended(session, ticket, status, result if returned else _NOTHING, error)
         if stopped is not None and error is None:
             raise stopped
+
+    def _queue(self, session_id: str, ticket: Ticket, job: Callable[[Txn], None], status: Status) -> None:
+        """Hand the outcome over without waiting for it. Where it fails later, it is owed like any other."""
+
+        def done(future: Future[None]) -> None:
+            failure = future.exception()
+            if isinstance(failure, Exception):
+                self._outcomes.failed(session_id, ticket, job, failure, status=status)
+
+        self._ledger.submit(job).add_done_callback(done)
 
     def _unrecorded(
         self,
@@ -129,6 +157,10 @@ class Finishing:
         """Tell whoever joined this call that there is no result to share."""
         refused = Denied(f"{ticket.tool} {what}.", code="already_executed", call_id=ticket.call_id)
         self._running.end(ticket.call_id, error=refused)
+
+
+def _not_begun(ticket: Ticket) -> Status:
+    return "pending" if ticket.resumed else "not_run"
 
 
 async def durable(future: Future[T]) -> tuple[T, asyncio.CancelledError | None]:

@@ -12,7 +12,8 @@ Gate.call(session, request)
     (6) outcome   durable record; only `not_run` gives back what was reserved
 ```
 
-If step (4) cannot be made durable the tool does not run. If step (6) cannot, the caller is told that it *ran*.
+If step (4) cannot be made durable (or sequenced, or witnessed, where that is asked for) the tool does not run. If step
+(6) cannot, the caller is told that it *ran*.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from remit import entry, prepare
+from remit import durability, entry, prepare
 from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, Remedy, Unrepresentable, UsageError
 from remit.finishing import Finishing, durable
@@ -94,7 +95,10 @@ class Gate:
                 found = self._ledger.run(attempt.enter, late=attempt.late)  # (3) reserve, (4) intent
                 session.note_joined(attempt.writer)
                 if isinstance(found, Ticket):
+                    missing = durability.missing(self._deployment, request, found)
                     attempt.begun = True
+                    if missing is not None:
+                        self._finishing.not_durable(session, found, missing)
                     return self._run(session, request, prepared, found, loop)  # (5) run, (6) outcome
             if isinstance(found, Amended):
                 prepared = prepare.prepare(self._deployment, session, request)
@@ -128,11 +132,16 @@ class Gate:
                 found, stopped = await durable(entering)  # (3) reserve, (4) intent
                 session.note_joined(attempt.writer)
                 if isinstance(found, Ticket):
+                    missing = None
+                    if stopped is None and durability.needed(self._deployment, found.tool, request) != "durable":
+                        missing = await asyncio.to_thread(durability.missing, self._deployment, request, found)
                     attempt.begun = True
                     if stopped is not None:
                         status: Status = "pending" if found.resumed else "not_run"
                         await self._finishing.finish_async(session, found, status, detail="cancelled before it began")
                         raise stopped
+                    if missing is not None:
+                        await self._finishing.not_durable_async(session, found, missing)
                     return await self._run_async(session, request, prepared, found)  # (5) run, (6) outcome
             if stopped is not None:
                 raise stopped

@@ -64,6 +64,10 @@ class EntrySpec(BaseModel):
     """`follow`: gate and tool share a file system, and a link's target is judged with the link."""
     read_only: bool = False
     idempotent: bool = False
+    wait: Literal["durable", "sequenced", "witnessed"] = "durable"
+    """How durable the record of a call has to be before the tool runs."""
+    outcome_wait: Literal["durable", "queued"] = "durable"
+    """Of a read-only tool: `queued` lets its caller go on before the outcome is durable."""
     secret: list[str] = []
     """Arguments that are never kept, only committed to."""
     redact: list[str] = []
@@ -96,6 +100,8 @@ class ToolEntry:
     action_words: tuple[str, ...]
     result: Literal["keep", "commit", "redact"]
     on_text_change: Literal["deny", "finding"]
+    wait: Literal["durable", "sequenced", "witnessed"]
+    outcome_wait: Literal["durable", "queued"]
     _resolve: Resolver = field(repr=False, compare=False)
 
     @property
@@ -161,6 +167,8 @@ def read_entry(key: str, written: Any) -> tuple[ToolEntry, dict[str, Any]]:
         covered=frozenset().union(*(template.covered for template in templates)),
         arguments=frozenset().union(*(template.arguments for template in templates)),
         on_text_change=spec.on_text_change,
+        wait=spec.wait,
+        outcome_wait=spec.outcome_wait,
         result=spec.result,
         action_words=tuple(dict.fromkeys(action for template in templates for action in template.actions)),
         _resolve=_together(templates),
@@ -214,6 +222,10 @@ def _contradictions(spec: EntrySpec, templates: list[Template]) -> Iterator[Prob
         if name in spec.secret:
             yield Problem(("redact", index), f"{name} is secret and redact; a secret is never kept, so drop redact")
     yield from _of_statements(spec, references)
+    if spec.outcome_wait == "queued" and not spec.read_only:
+        yield Problem(
+            ("outcome_wait",), "an outcome is queued, but the tool is not read_only: what it did has to be kept"
+        )
     rooted = any(slot.rooted for slot in slots)
     kinds = set(spec.kinds.values())
     if spec.base is not None and "sql" not in kinds:
