@@ -12,7 +12,8 @@ One file; Python 3.11 and `cryptography`, nothing else. It trusts nothing but it
 (5) records      each is under the head at its index, is canonical, and has the shape of its type
 (6) scope        nothing is left out: a range has no gap, a session no gap for any writer, up to the last that
                  `session.closed` and the export name
-(7) writers      numbers rise, hashes link to the record before, time never goes back
+(7) writers      numbers rise, hashes link to the record before, time never goes back; whoever signs heads does so from
+                 where a record of the log says
 (8) artefacts    are what their digest says, came with a record that is here, and none that a record needs is missing
 (9) authority    every grant carries a valid signature by the key that the log had recorded, and says what its record
                  says; every person's statement is signed by the key that was enrolled for them at that moment
@@ -337,6 +338,7 @@ class Head(NamedTuple):
     size: int
     root: bytes
     note: Note
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,10 +420,10 @@ class Roots:
         if len(root) != 32:
             raise NotVerified(f"the root in {what} is not 32 bytes long")
         size = int(lines[1])
-        self._check_signed(note, size, what)
-        return Head(lines[0], size, root, note)
+        return Head(lines[0], size, root, note, self._signing(note, size, what))
 
-    def _check_signed(self, note: Note, size: int, what: str) -> None:
+    def _signing(self, note: Note, size: int, what: str) -> tuple[str, ...]:
+        """The given keys that signed this, each of which may sign heads of this size."""
         named = [log for log in self.keys if note.by(log.key)]
         signing = [log for log in named if log.covers(size)]
         if not signing:
@@ -435,6 +437,7 @@ class Roots:
                 _check_signature(log.key.public, signatures[0], note.text)
             except (InvalidSignature, ValueError) as error:
                 raise NotVerified(f"the signature of {log.key.name} on {what} is not valid") from error
+        return tuple(log.key.vkey for log in signing)
 
     def cosigners(self, head: Head) -> dict[Key, datetime]:
         """Which given witnesses cosigned this head, and when they last did, as they say."""
@@ -781,7 +784,7 @@ RECORD_TYPES: Final[Mapping[str, frozenset[str]]] = {
         "evidence.erased": "records",
         "person.enrolled": "person key",
         "person.removed": "person",
-        "key.rotated": "",
+        "key.rotated": "key",
         "config.changed": "",
     }.items()
 }
@@ -864,6 +867,7 @@ class Seen:
     keys: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
     issue_keys: list[tuple[int, str]] = field(default_factory=list)
     grants: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    rotations: dict[int, Any] = field(default_factory=dict)
     statements: int = 0
     notes: set[str] = field(default_factory=set)
     records: int = 0
@@ -941,6 +945,8 @@ class Seen:
             self.need(index, data["digest"])
         elif kind == "evidence.erased" and isinstance(data["records"], list):
             self.erased.update(str(name) for name in data["records"])
+        elif kind == "key.rotated" and data["key"] == "log":
+            self.rotations[index] = data.get("vkey")
         elif kind == "session.opened" and data.get("development"):
             self.notes.add("identities were claimed, not proved: the ledger was open for development")
         elif kind in ("recorder.gap", "recorder.degraded"):
@@ -1144,6 +1150,7 @@ def verify(files: Files, roots: Roots) -> Verified:
     exported = _check_exported(files, roots, head, manifest, manifest_bytes)  # (4)
     seen = _check_records(files, roots, head, manifest["scope"], tiles)  # (5), (6), (7), (9)
     check_complete(seen, manifest["scope"], exported.leaf)
+    _check_rotations(seen, roots, head, whole=tiles is not None)
     check_statements(exported.index, exported.leaf, seen, head.origin)
     _check_artefacts(files, seen, whole=tiles is not None)  # (8), (9)
     disclosed = sum(  # (10)
@@ -1368,6 +1375,16 @@ def _tile_files(size: int) -> Iterator[str]:
         yield from (f"tile/{level}/{name}" for name in tile_names(size))
         size //= TILE
         level += 1
+
+
+def _check_rotations(seen: Seen, roots: Roots, head: Head, *, whole: bool) -> None:
+    """Step (7): a record that changes the log's key is the last one under a head of the old key."""
+    before = [index for index in sorted(seen.rotations) if index + 1 < head.size]
+    if before and seen.rotations[before[-1]] not in head.keys:
+        raise NotVerified(f"record {before[-1]} says that another key signs from there on", before[-1])
+    for log in roots.keys if whole else ():
+        if 2 <= log.start < head.size and seen.rotations.get(log.start - 2) != log.key.vkey:
+            raise NotVerified(f"a key is trusted from {log.start} records on, and no record says so", log.start - 2)
 
 
 def check_complete(seen: Seen, scope: Mapping[str, Any], exported: Mapping[str, Any]) -> None:

@@ -55,10 +55,13 @@ def cosigned(
     place = Place(tmp_path)
     place.database = tmp_path / "remit.db"
     [(size, note)] = place.query("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
-    lines = witnesses[0].line(note, NOW - timedelta(hours=1)) + witnesses[1].line(note, NOW - timedelta(days=2))
-    lines += Witness("stranger.example.com").line(note, NOW)
-    place.tamper("PRAGMA user_version", f"UPDATE checkpoint SET note = x'{(note + lines).hex()}' WHERE size = {size}")
-    app.ledger.read().close()
+    seen = [(witnesses[0], timedelta(hours=1)), (witnesses[1], timedelta(days=2)), (witnesses[1], timedelta(days=3))]
+    for number, (witness, ago) in enumerate([*seen, (Witness("stranger.example.com"), timedelta(0))]):
+        line, stamp = witness.line(note, NOW - ago).hex(), int((NOW - ago).timestamp())
+        place.tamper(
+            "INSERT INTO cosignature (id, size, witness, time, line) "
+            f"VALUES ('{number}', {size}, '{witness.key.vkey}', {stamp}, x'{line}')"
+        )
     return Bundle(exporting(session=session_id).path, app.ledger.verifier_key)
 
 

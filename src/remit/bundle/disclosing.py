@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sqlalchemy import select
-from sqlmodel import col
-
 from remit.errors import UsageError
 from remit.ledger import Ledger
 from remit.ledger.canonical import canonical
+from remit.ledger.disclosures import value_at
 from remit.ledger.reading import Record
-from remit.ledger.salting import names_of, pointer
-from remit.store.tables import PayloadRow
+from remit.ledger.salting import pointer
 
 EVERYTHING: Final = "everything"
 
@@ -63,26 +60,10 @@ def _paths(private: Mapping[str, Any], wanted: Iterable[str]) -> Iterator[str]:
 
 def _file(ledger: Ledger, record: Record, paths: Iterable[str]) -> bytes | None:
     values = record.disclosed()
-    sealer = ledger.sealer
-    if values is None or sealer is None:
+    if values is None:
         return None
-    query = select(col(PayloadRow.wrapped_key)).where(col(PayloadRow.record_id) == record.id)
-    [(wrapped_key,)] = ledger.read().rows(query)
-    shown = [
-        {
-            "path": path,
-            "salt": sealer.salt_of(record.id, wrapped_key, path).hex(),
-            "value": _value_at(values, path),
-        }
-        for path in paths
-    ]
+    shown = [{"path": path, "salt": ledger.salt(record, path), "value": value_at(values, path)} for path in paths]
     return canonical({"v": 1, "index": record.index, "record": record.id, "values": shown})
-
-
-def _value_at(values: Any, path: str) -> Any:
-    for name in names_of(path):
-        values = values[name]
-    return values
 
 
 __all__ = ["EVERYTHING", "disclosures"]

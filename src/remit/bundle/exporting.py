@@ -1,7 +1,8 @@
 """Writing a bundle, and recording in the log itself that it was written, for whom, and what is in it.
 
 ```
-(1) head       the newest signed head; everything below is proved against it
+(1) head       the newest signed head that witnesses cosigned, if there are any and it covers what is asked for; else
+               the newest; everything below is proved against it
 (2) survey     every leaf is hashed once: the tree from which all proofs are looked up
 (3) gather     the records of the scope, and the context without which they cannot be judged
 (4) write      records, proofs, artefacts, disclosures, keys, the pages for people; each into the manifest
@@ -13,17 +14,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select
-from sqlmodel import col
-
 from remit import remit_verify
-from remit.bundle import disclosing, gathering, pages
+from remit.bundle import disclosing, gathering, heads, pages
 from remit.bundle.gathering import Gathered, Scope, Survey
 from remit.bundle.writing import Sink, sink
 from remit.errors import EvidenceUnavailable, UsageError, VerificationError
@@ -33,7 +30,6 @@ from remit.ledger.notes import read_checkpoint, read_note
 from remit.ledger.proofs import Tree, consistency_text, inclusion_text
 from remit.ledger.reading import Record
 from remit.ledger.tiles import entry_bundles, hash_tiles
-from remit.store.tables import CheckpointRow
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -41,8 +37,6 @@ if TYPE_CHECKING:
 
 SEQUENCED: Final = 30.0
 """Seconds to wait for a signed head over the record of the export, where another process signs heads."""
-
-PAUSE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +76,9 @@ def export(
     kept in the record. Raises `UsageError`, `IdentityError`, `EvidenceUnavailable`.
     """
     deployment.require("review")
-    if session is not None and (start is not None or end is not None):
-        raise UsageError("name a session, or the records from where to where, not both")
     ledger = deployment.ledger
-    note, size = _head(ledger)  # (1)
-    between = start is not None or end is not None
-    scope = Scope.between(ledger, size, start, end) if between else Scope(session=session)
+    scope = gathering.scope_of(ledger, session, start, end)
+    note, size = heads.choose(ledger, scope.newest, ask=_has_witnesses(deployment))  # (1)
     found = gathering.survey(ledger, size)  # (2)
     with sink(out) as files:
         made = _Bundle(deployment, files, scope, found, note)
@@ -111,22 +102,16 @@ def export(
     )
 
 
+def _has_witnesses(deployment: Deployment) -> bool:
+    return deployment.witnesses is not None and bool(deployment.witnesses.witnesses)
+
+
 def _subject(credential: Credential | str | None) -> list[str]:
     return [credential.subject] if isinstance(credential, Credential) else []
 
 
 def _digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
-
-
-def _head(ledger: Ledger, least: int = 1) -> tuple[bytes, int]:
-    """The newest signed head. Raises `UsageError` when it has fewer than `least` records."""
-    rows = ledger.read().rows(
-        select(col(CheckpointRow.size), col(CheckpointRow.note)).order_by(col(CheckpointRow.size).desc()).limit(1)
-    )
-    if not rows or rows[0][0] < least:
-        raise UsageError("nothing is recorded and signed yet, so there is no evidence to export")
-    return bytes(rows[0][1]), int(rows[0][0])
 
 
 class _Bundle:
@@ -146,8 +131,10 @@ class _Bundle:
         self._files.put("checkpoint", self._note)
         if since is not None:
             self._put_consistency(since)
-        self._files.put("keys/log.vkey", self._ledger.verifier_key.encode() + b"\n")
+        keys = "".join(f"{epoch.text}\n" for epoch in self._ledger.keys.epochs)
+        self._files.put("keys/log.vkey", keys.encode())
         self._files.put("keys/issue.pub", self._deployment.issue_public.text.encode() + b"\n")
+        self._files.put("policy", self._policy())
         gathered, counts = self._whole() if self._scope.whole else self._part(also)
         shown = disclosing.disclosures(self._ledger, self._inside(gathered), disclose)
         for index, content in shown.items():
@@ -164,6 +151,14 @@ class _Bundle:
         records = list(self._inside(gathered)) if not self._scope.whole else None
         self._files.put("report.html", pages.report(about, gathered, records, artefacts, shown))
         return {**counts, "disclosed": len(shown)}
+
+    def _policy(self) -> bytes:
+        """The deployment's own trust policy (c2sp.org/tlog-policy), for comparison."""
+        key = self._ledger.keys.at(self._found.size).vkey
+        policy = self._deployment.witnesses
+        said = policy.source.rstrip("\n") if policy is not None else "quorum none"
+        lines = [line for line in said.split("\n") if line.split()[:1] != ["log"]]
+        return "\n".join(["# What the log's operator says. Compare it with yours.", f"log {key}", *lines, ""]).encode()
 
     def _inside(self, gathered: Gathered) -> Iterable[Record]:
         if self._scope.whole:
@@ -232,49 +227,33 @@ def _record(
 ) -> Record:
     """Step (5)."""
 
+    data = {**about, "kind": "bundle", **({"for": recipient} if recipient is not None else {})}
+
     def job(txn: Txn) -> str:
-        private = {"recipient": recipient} if recipient is not None else None
-        draft = deployment.ledger.draft("evidence.exported", data=dict(about), private=private)
+        draft = deployment.ledger.draft("evidence.exported", data=data)
         who = deployment.identify(txn, credential, act="evidence.export", about={"bundle": about["bundle"]})
         draft.data["by"] = who.as_record()
         return txn.append(draft).id
 
-    record_id = deployment.ledger.run(job)
-    return _signed(deployment.ledger, record_id)
-
-
-def _signed(ledger: Ledger, record_id: str) -> Record:
-    """The record, once a signed head covers it."""
-    until = time.monotonic() + SEQUENCED
-    while True:
-        record = ledger.record(record_id)
-        if record is not None and _head(ledger)[1] > record.index:
-            return record
-        if time.monotonic() > until:
-            raise EvidenceUnavailable(
-                f"the export is recorded ({record_id}), but no signed head covers it yet: nobody signs"
-            )
-        time.sleep(PAUSE)
+    ledger = deployment.ledger
+    record_id = ledger.run(job)
+    ledger.wait_sequenced([record_id], deadline=SEQUENCED)
+    record = ledger.record(record_id)
+    if record is None or not record.placed:
+        raise EvidenceUnavailable(f"the export is recorded ({record_id}), but no signed head covers it yet")
+    return record
 
 
 def _vouch(ledger: Ledger, files: Sink, found: Survey, note: bytes, record: Record) -> None:
     """Step (6): files that the manifest cannot list, because they come after it."""
     tree: Tree = found.tree
-    later, size = _head(ledger, record.index + 1)
+    later, size = heads.newest(ledger)
     gathering.extend(ledger, tree, size)
-    later = _bare(ledger, later)
     files.put("exported/record", record.body, listed=False)
     proof = inclusion_text(record.index, tree.inclusion(record.index, size), later)
     files.put("exported/proof.tlog-proof", proof, listed=False)
     path = tree.consistency(found.size, size)
     files.put("exported/consistency", consistency_text(found.size, path, later), listed=False)
-
-
-def _bare(ledger: Ledger, note: bytes) -> bytes:
-    """A checkpoint with the log's signature alone: lines of others would be bytes that the manifest does not cover."""
-    text, gap, lines = note.partition(b"\n\n")
-    ours = [line for line in lines.split(b"\n") if line.startswith(f"— {ledger.origin} ".encode())]
-    return text + gap + ours[0] + b"\n"
 
 
 __all__ = ["Exported", "Scope", "export"]

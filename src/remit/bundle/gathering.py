@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from remit.authority.durations import show_moment
+from remit.bundle import heads
 from remit.errors import UsageError
 from remit.ledger import Ledger
 from remit.ledger.merkle import leaf_hash
@@ -35,20 +36,15 @@ _WRITERS: Final = ("recorder.started", "recorder.gap", "recorder.degraded")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a bundle is about: one session, records `first` to `last`, or, with neither, the whole log."""
+    """What a bundle is about: one session, records `first` to `last`, or, with neither, the whole log.
+
+    `newest`: the newest record that it needs; None for the whole log, which is as long as its head says.
+    """
 
     session: str | None = None
     first: int | None = None
     last: int | None = None
-
-    @classmethod
-    def between(cls, ledger: Ledger, size: int, start: str | None, end: str | None) -> Scope:
-        """The records from `start` to `end`, both included: indexes, or times (RFC 3339). Raises `UsageError`."""
-        first = 0 if start is None else _index(ledger, start, size, earliest=True)
-        last = size - 1 if end is None else _index(ledger, end, size, earliest=False)
-        if not 0 <= first <= last < size:
-            raise UsageError(f"no records from {start or 'the first'} to {end or 'the last'}; the log has {size}")
-        return cls(first=first, last=last)
+    newest: Record | None = None
 
     @property
     def whole(self) -> bool:
@@ -60,6 +56,29 @@ class Scope:
         if self.session is not None:
             return {"session": self.session}
         return {"all": True} if self.first is None else {"first": self.first, "last": self.last}
+
+
+def scope_of(ledger: Ledger, session: str | None, start: str | None, end: str | None) -> Scope:
+    """One session, or the records from `start` to `end`, both included: indexes, or times (RFC 3339). Without any of
+    these, the whole log. Raises `UsageError`.
+    """
+    if session is not None:
+        if start is not None or end is not None:
+            raise UsageError("name a session, or the records from where to where, not both")
+        newest = None
+        for newest in ledger.records(session=session, placed=True):  # noqa: B007 - the last one is wanted
+            pass
+        if newest is None:
+            raise UsageError(f"no session {session!r} is in this log; `remit session list` shows them")
+        return Scope(session=session, newest=newest)
+    if start is None and end is None:
+        return Scope()
+    _, size = heads.newest(ledger)
+    first = 0 if start is None else _index(ledger, start, size, earliest=True)
+    last = size - 1 if end is None else _index(ledger, end, size, earliest=False)
+    if not 0 <= first <= last < size:
+        raise UsageError(f"no records from {start or 'the first'} to {end or 'the last'}; the log has {size}")
+    return Scope(first=first, last=last, newest=next(iter(_at(ledger, last))))
 
 
 def _index(ledger: Ledger, said: str, size: int, *, earliest: bool) -> int:
@@ -143,10 +162,7 @@ class _Gathering:
         scope = self._scope
         if scope.session is not None:
             records = self._ledger.records(session=scope.session, placed=True)
-            found = [record for record in records if record.index < self._found.size]
-            if not found:
-                raise UsageError(f"no session {scope.session!r} is in this log; `remit session list` shows them")
-            yield from found
+            yield from (record for record in records if record.index < self._found.size)
             return
         assert scope.first is not None
         assert scope.last is not None
@@ -170,6 +186,7 @@ class _Gathering:
         self._configuration()
         writers = {record.writer for record in self._records.values()}
         self._take(r for r in self._of(_WRITERS) if r.writer in writers or r.data.get("writer") in writers)
+        self._take(self._of(["key.rotated"]))
         ids = {record.id for record in self._records.values()}
         self._take(r for r in self._of(["evidence.erased"]) if ids.intersection(r.data["records"]))
         self._people(also)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -112,6 +112,8 @@ class Story:
     weaker: list[tuple[int, str, str]]
     """(index, time, what) of every record that says that recording was weaker than it should have been."""
     development: bool
+    choices: list[tuple[int, str, tuple[str, ...]]]
+    """(index, time, what) of every configuration: what the deployment chose for itself."""
     withheld: int
     """Records whose text the bundle commits to and does not show."""
 
@@ -141,7 +143,7 @@ class _Telling:
         self._development = False
 
     def tell(self, records: Iterable[tuple[int, Mapping[str, Any]]]) -> Story:
-        people, processes, erased, weaker, withheld = [], [], [], [], 0
+        people, processes, erased, weaker, choices, withheld = [], [], [], [], [], 0
         for index, leaf in records:
             data, kind, time = leaf["data"], leaf["type"], leaf["time"]
             if "session" in leaf:
@@ -160,10 +162,13 @@ class _Telling:
             elif kind in ("recorder.gap", "recorder.degraded"):
                 weaker.append((index, time, kind))
             elif kind == "config.changed":
+                choices.append((index, time, tuple(_choices(data))))
                 self._development = self._development or bool(data.get("development"))
         for session in self._sessions.values():
             self._finish(session)
-        return Story(list(self._sessions.values()), people, processes, erased, weaker, self._development, withheld)
+        return Story(
+            list(self._sessions.values()), people, processes, erased, weaker, self._development, choices, withheld
+        )
 
     def _in_session(self, index: int, leaf: Mapping[str, Any]) -> None:
         kind, data, time = leaf["type"], leaf["data"], leaf["time"]
@@ -268,6 +273,18 @@ class _Telling:
             with contextlib.suppress(GrantError, ValueError, TypeError):
                 return Catalogue.load(json.loads(content))
         return Catalogue.load()
+
+
+def _choices(data: Mapping[str, Any]) -> Iterator[str]:
+    """What a deployment chose, in words; what is weaker than could be is said as well."""
+    yield "identities are claimed (development)" if data.get("development") else "identities are proved"
+    privacy = data.get("privacy") or {}
+    if privacy.get("detector") == "off":
+        yield "secrets are not looked for in arguments and results"
+    yield f"a call waits until its record is {data.get('wait', 'durable')}"
+    yield "witnesses are asked for their word on heads" if data.get("witnesses") else "no witness is asked"
+    if data.get("environment"):
+        yield f"environment: {data['environment']}"
 
 
 def _state(kind: str, ended: tuple[int, Mapping[str, Any]] | None, answer: Answer | None) -> str:
