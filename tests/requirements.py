@@ -156,6 +156,16 @@ _PROJECT: Final = _family(
     },
 )
 
+_OPERATIONS: Final = _family(
+    "issue 4, operations",
+    {
+        "fsck": "Every read model is rebuilt from the records, after any history; any change by hand is found.",
+        "doctor": "What endangers recording or evidence is reported, each with what to do.",
+        "durability": "Weaker durability is chosen explicitly, recorded, and shown by every report.",
+        "gap": "Records that were given up are counted, and the count is a record once writing works again.",
+    },
+)
+
 _HOSTILE: Final = _family(
     "policy 5, hostile arguments: each is refused",
     {
@@ -308,6 +318,20 @@ _AMENDING: Final = _family(
     },
 )
 
+_PRIVACY: Final = _family(
+    "issue 4, privacy",
+    {
+        "privacy:secret": "A secret argument lies nowhere: no payload, reason, error, result, log or page; answers bind to it.",
+        "privacy:redact": "A redacted argument is shown only by an act of a person that is recorded first.",
+        "privacy:marks": "A grant adds marks and takes none away; dropping one widens a delegated grant.",
+        "privacy:detector": "Secrets of known shape are only committed to, marked or not; what merely looks random is kept.",
+        "privacy:results": "Results are kept, only committed to, or masked, by the catalogue's word and by size.",
+        "privacy:keys": "Record keys are wrapped by a key in the home, in the environment, or by a key service.",
+        "privacy:erase": "After erasing, the text is in no file, byte for byte, and every proof verifies.",
+        "privacy:disclose": "One value is disclosed with its proof and says nothing of the values beside it.",
+    },
+)
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
     **_AMENDING,
     **_DELEGATION,
@@ -319,5 +343,7 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     **_SCENARIOS,
     **_TRAPS,
     **_PROJECT,
+    **_OPERATIONS,
     **_HOSTILE,
+    **_PRIVACY,
 }

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from remit.app import default_url
 from remit.cli.border import NO, say
 from remit.cli.options import (
     AsJson,
@@ -20,8 +19,9 @@ from remit.cli.options import (
     require_ledger,
 )
 from remit.cli.output import console, plural, show_json
+from remit.deploying import default_url
 from remit.errors import VerificationError
-from remit.fsck import Checked, check, repair
+from remit.fsck import NOT_DERIVABLE, Checked, check, repair
 from remit.ledger import Ledger
 
 MAX_LINES: Final = 100
@@ -82,6 +82,7 @@ def _show(found: Checked, *, mended: bool) -> None:
         show.print(f"… and {len(found.findings) - MAX_LINES} more; --json gives all of them")
     for one in found.untold:
         show.print(f"· {one.sentence}", markup=False, highlight=False)
+    show.print(f"Not compared, because no record tells them: {', '.join(sorted(NOT_DERIVABLE))}.", style="dim")
     over = f"{plural(found.rows, 'row')} of the read models, rebuilt from {plural(found.records, 'record')}"
     if found.whole:
         show.print(f"Whole: {over}, are what the records show.")

@@ -12,5 +12,6 @@ for finding in found.findings:
 from remit.fsck.checking import Checked, check, compare
 from remit.fsck.findings import Finding, Untold
 from remit.fsck.repairing import repair
+from remit.fsck.tables import NOT_DERIVABLE
 
-__all__ = ["Checked", "Finding", "Untold", "check", "compare", "repair"]
+__all__ = ["NOT_DERIVABLE", "Checked", "Finding", "Untold", "check", "compare", "repair"]

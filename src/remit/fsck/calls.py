@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from remit import answering, approvals
+from remit.erasing import ERASED
 from remit.fsck.fold import Fold, on, private, told
 from remit.fsck.rows import UNKNOWN
 from remit.ledger.canonical import canonical
@@ -132,6 +133,20 @@ def decided(fold: Fold, record: Record) -> None:
     call = fold.rows.get("calls", data["call"])
     if data["answer"] == "refused" and call is not None and call["state"] == "ask":
         fold.rows.put("calls", data["call"], code="approval_refused")
+
+
+@on("evidence.erased")
+def erased(fold: Fold, record: Record) -> None:
+    """With the text went what was derived from it."""
+    named = set(record.data["records"])
+    for table, column in (("calls", "intent_record"), ("approvals", "requested_record")):
+        for row in fold.rows.of(table).values():
+            if row[column] in named:
+                row["content"] = ERASED
+    for session in fold.rows.of("sessions").values():
+        whole = record.data.get("session") == session["id"] or record.data.get("subject") == session["principal"]
+        if whole and session["state"] == "closed":
+            session["reason"] = ERASED
 
 
 @on("approval.used", "approval.lapsed")

@@ -19,6 +19,7 @@ from remit.fsck import calls, grants, limits, others, sessions  # noqa: F401 - e
 from remit.fsck.comparing import Comparison, read_stored
 from remit.fsck.findings import Finding, Untold
 from remit.fsck.fold import Fold
+from remit.fsck.tables import NOT_DERIVABLE
 
 if TYPE_CHECKING:
     from remit.ledger import Ledger
@@ -49,6 +50,7 @@ class Checked:
             "rows": self.rows,
             "findings": [finding.as_dict() for finding in self.findings],
             "untold": [one.as_dict() for one in self.untold],
+            "not_derivable": dict(NOT_DERIVABLE),
         }
 
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-VERIFIED: Final = frozenset({"record", "leaf", "checkpoint", "artefact", "payload", "head"})
+VERIFIED: Final = frozenset({"record", "leaf", "checkpoint", "artefact", "payload", "head", "pending"})
 """Evidence, and the head that writers go on from: `remit verify` recomputes them."""
+
+NOT_DERIVABLE: Final[Mapping[str, str]] = {
+    "cosignature": "signed by witnesses, so their keys tell whether they are genuine",
+    "witness": "what is known of witnesses at this moment; each says it again when it is asked",
+}
+"""Tables that follow neither from records nor from the log's own key, and why."""
 
 REBUILT: Final = (
     "settings", "people", "grants", "bindings", "requests", "sessions", "tokens", "calls", "touches", "counters",
