@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remit import erasing, revealing
@@ -11,6 +12,7 @@ from remit.identity import Credential
 from remit.ledger.disclosures import Disclosure
 
 if TYPE_CHECKING:
+    from remit.bundle.exporting import Exported
     from remit.deployment import Deployment
 
 
@@ -72,4 +74,37 @@ class CustodianActs:
         self.deployment.require("review")
         return revealing.disclose(
             self.deployment, record, path, recipient=recipient, reason=reason, credential=credential
+        )
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        session: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        disclose: Iterable[str] = (),
+        since: str | Path | None = None,
+        recipient: str | None = None,
+        credential: Credential | str | None = None,
+    ) -> Exported:
+        """Write evidence that others verify offline, to a folder or a `.zip`: of one session, of the records from
+        `start` to `end` (indexes or times), or, with none of these, of the whole log.
+
+        `disclose` names the text that it shows, which is none otherwise: `everything`, `arguments`, `arguments.amount`.
+        `since` is a checkpoint that the receiver kept. Recorded as `evidence.exported`, with the digest of what left.
+        Raises `UsageError`, `IdentityError`, `EvidenceUnavailable`.
+        """
+        from remit.bundle.exporting import export  # its pages need a template engine, which nothing else does
+
+        return export(
+            self.deployment,
+            Path(path),
+            session=session,
+            start=start,
+            end=end,
+            disclose=disclose,
+            since=Path(since) if since is not None else None,
+            recipient=recipient,
+            credential=credential,
         )

@@ -69,7 +69,7 @@ def test_a_file_that_is_missing_or_added_is_found(bundle: Bundle) -> None:
         files = {other: content for other, content in bundle.files.items() if other != name}
         with pytest.raises(NotVerified):
             bundle.verify(files=files)
-    for name in ("records/4000", "artefacts/" + "0" * 64, "disclosures/4000.json", "tile/0/000", "policy"):
+    for name in ("records/4000", "artefacts/" + "0" * 64, "disclosures/4000.json", "tile/0/000", "keys/x.vkey"):
         with pytest.raises(NotVerified, match="not in the manifest"):
             bundle.verify(files={**bundle.files, name: b"{}"})
 
@@ -102,15 +102,15 @@ def test_a_name_that_has_no_place_in_a_bundle_is_refused(bundle: Bundle, name: s
 
 def test_links_and_other_things_than_files_are_refused(bundle: Bundle) -> None:
     """A link could lead anywhere."""
-    (bundle.path / "policy").symlink_to("/etc/hostname")
+    (bundle.path / "keys" / "x.vkey").symlink_to("/etc/hostname")
     with pytest.raises(NotVerified, match="neither a file nor a folder"):
         verify(Files.open(bundle.path), bundle.roots)
-    (bundle.path / "policy").unlink()
+    (bundle.path / "keys" / "x.vkey").unlink()
     (bundle.path / "more").symlink_to(bundle.path / "records", target_is_directory=True)
     with pytest.raises(NotVerified, match="neither a file nor a folder"):
         verify(Files.open(bundle.path), bundle.roots)
     (bundle.path / "more").unlink()
-    os.mkfifo(bundle.path / "policy")
+    os.mkfifo(bundle.path / "keys" / "x.vkey")
     with pytest.raises(NotVerified, match="neither a file nor a folder"):
         verify(Files.open(bundle.path), bundle.roots)
 

@@ -134,12 +134,7 @@ def test_what_was_erased_stays_erased_and_still_verifies(
     """The record that says so comes along; the text is in no file; every proof holds."""
     [intent, *_] = [record for record in app.records(session_id) if record.type == "call.intent"]
 
-    def job(txn: Any) -> None:
-        who = app.deployment.identify(txn, people["carol"], act="evidence.erase", about={"records": [intent.id]})
-        txn.erase([intent.id])
-        txn.append(app.ledger.draft("evidence.erased", data={"records": [intent.id], "by": who.as_record()}))
-
-    app.ledger.run(job)
+    app.erase(records=[intent.id], reason="asked for", credential=people["carol"])
     bundle = Bundle(exporting(session=session_id, disclose=["everything"]).path, app.ledger.verifier_key)
     found = bundle.verify()
     assert found.erased == 1
