@@ -78,7 +78,8 @@ class SqliteBackend:
     def batch(self) -> SqliteBatch:
         """See `SqliteBatch`."""
         assert self._signer is not None
-        return SqliteBatch(self._path, self._home.locks, self._home.commit_lock, self._signer)
+        home = self._home
+        return SqliteBatch(self._path, home.locks, home.commit_lock, self._signer, relaxed=self.store.relaxed)
 
     def describe(self) -> Mapping[str, str]:
         """The version of the library."""

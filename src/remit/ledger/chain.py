@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_CLOCK_LAG: Final = timedelta(minutes=5)
 """How far the clock may be behind the newest record before nothing is written any more."""
 
+RELAXED: Final = "relaxed"
+"""The durability of a writer that does not wait for the disk; every other waits."""
+
 MAX_SESSIONS: Final = 10_000
 """Sessions whose sequence numbers are kept in memory; others are looked up."""
 

@@ -47,12 +47,14 @@ _OF_ONE_JOB = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_TOOBIG", "
 class SqliteBatch:
     """See the module's docstring, and `remit.ledger.batch.Batch`."""
 
-    def __init__(self, database: Path, locks: Path, lock: Path, signer: LogSigner) -> None:
+    def __init__(
+        self, database: Path, locks: Path, lock: Path, signer: LogSigner, *, relaxed: bool = False
+    ) -> None:
         self._database = database
         self._locks = locks
         self._lock_path = lock
         self._signer = signer
-        self._engine = writing_engine(database)
+        self._engine = writing_engine(database, relaxed=relaxed)
         self._connection: Connection | None = None
         self._driver: sqlite3.Connection | None = None
         self._lock = -1

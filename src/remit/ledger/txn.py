@@ -13,7 +13,7 @@ from sqlalchemy import Select, delete
 
 from remit.errors import UsageError
 from remit.ids import new_id
-from remit.ledger.chain import Chain
+from remit.ledger.chain import RELAXED, Chain
 from remit.ledger.merkle import leaf_hash
 from remit.ledger.pending import Changed, Pending
 from remit.ledger.records import ROTATED, Draft, build_leaf
@@ -112,7 +112,11 @@ class Txn:
         """The writer's first record of all: which process this is."""
         artefacts, self._fresh_artefacts = self._fresh_artefacts, []
         process = self._chain.process
-        self._append(Draft(new_id("r"), "recorder.started", None, self._chain.describe()))
+        said = self._chain.describe()
+        self._append(Draft(new_id("r"), "recorder.started", None, said))
+        if said.get("durability") == RELAXED:
+            data = {"durability": RELAXED, "why": "chosen", "writer": self.writer}
+            self._append(Draft(new_id("r"), "recorder.degraded", None, data))
         self._fresh_artefacts = artefacts
         self.put(
             "writer",

@@ -21,7 +21,7 @@ from remit.errors import EvidenceUnavailable, UsageError
 from remit.ids import new_id
 from remit.ledger.backends import Backend
 from remit.ledger.batch import Batch, BatchFailed, Head, Stale
-from remit.ledger.chain import Chain
+from remit.ledger.chain import RELAXED, Chain
 from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
 from remit.ledger.records import Draft
 from remit.ledger.txn import Txn
@@ -238,7 +238,10 @@ class Writer:
             self._former.append(chain)
             chain = None
         if chain is None:
-            chain = self._chain = Chain(self._batch.lease, self._backend.describe())
+            said = dict(self._backend.describe())
+            if self._backend.store.relaxed:
+                said["durability"] = RELAXED
+            chain = self._chain = Chain(self._batch.lease, said)
         return _Turn(self._backend, self._batch, chain, self._clock)
 
     def _run(self, turn: _Turn, items: list[Item], limit: int) -> bool:

@@ -33,10 +33,11 @@ def database_path(url: str) -> Path:
     return Path(name).absolute()
 
 
-def writing_engine(path: Path, *, create: bool = False) -> Engine:
+def writing_engine(path: Path, *, create: bool = False, relaxed: bool = False) -> Engine:
     """An engine whose connections may write: WAL, every commit synchronous, deleted content overwritten.
 
     The database must exist, unless `create`. Transactions are begun and ended by whoever uses the connection.
+    `relaxed`: commits do not wait for the disk, so that a power loss may take the last ones back.
     """
     mode = "rwc" if create else "rw"
 
@@ -45,7 +46,7 @@ def writing_engine(path: Path, *, create: bool = False) -> Engine:
         try:
             cursor = connection.execute("PRAGMA journal_mode=WAL")
             cursor.fetchone()
-            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA synchronous={'NORMAL' if relaxed else 'FULL'}")
             connection.execute("PRAGMA secure_delete=ON").fetchone()
             connection.execute("PRAGMA temp_store=MEMORY")
         except BaseException:
@@ -96,6 +97,7 @@ class SqliteStore:
     """A file. Its records get their index in the transaction that appends them."""
 
     sequences = True
+    relaxed = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

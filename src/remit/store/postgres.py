@@ -86,6 +86,7 @@ class PostgresStore:
     """A database. Records are appended without a lock; a sequencer gives them their index."""
 
     sequences = False
+    relaxed = False
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -150,13 +151,13 @@ class PostgresStore:
                 connection.patience = READING_PATIENCE
                 connection.execute("SET default_transaction_read_only = on")
             else:
-                self._require_durable(connection)
+                self._require_durable(connection, relaxed=self.relaxed and purpose == "writer")
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _require_durable(self, connection: Connection) -> None:
+    def _require_durable(self, connection: Connection, *, relaxed: bool) -> None:
         names = ("fsync", "full_page_writes", "server_encoding", "server_version_num", "synchronous_commit")
         row = connection.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in names)}").fetchone()
         assert row is not None
@@ -172,7 +173,7 @@ class PostgresStore:
         if int(version) < OLDEST:
             raise EvidenceUnavailable(f"the server of {self} is version {version}; expected {OLDEST} or newer")
         # A commit is acknowledged once it is on disk here; where a standby has to have it too, that stays so.
-        wait_for = synchronous if synchronous in ("on", "remote_apply") else "on"
+        wait_for = "off" if relaxed else synchronous if synchronous in ("on", "remote_apply") else "on"
         for name, value in (
             ("synchronous_commit", wait_for),
             ("statement_timeout", STATEMENT_TIMEOUT),

@@ -37,6 +37,9 @@ class Store(Protocol):
     sequences: bool
     """Whether records get their index in the transaction that appends them; else a sequencer gives it later."""
 
+    relaxed: bool
+    """Whether what writers commit does not wait for the disk: chosen by the deployment, and on record."""
+
     def __str__(self) -> str:
         """For sentences; without any password."""
 
