@@ -16,6 +16,7 @@ from remit.durability import read_wait
 from remit.errors import UsageError
 from remit.identity import Authenticator, People
 from remit.ledger import Ledger
+from remit.ledger.ledger import FULL
 from remit.ledger.wrapping import KeyEncryption
 from remit.privacy import Privacy
 from remit.resources.catalogue import Catalogue
@@ -44,6 +45,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     key_encryption: KeyEncryption | None = None,
     witnesses: str | Path | Policy | None = None,
     wait: str | None = None,
+    durability: str | None = None,
 ) -> App:
     """Open a ledger, making it when it does not exist yet.
 
@@ -78,6 +80,10 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         wait:
             How durable the record of every call has to be before its tool runs: `durable` (the default), `sequenced`
             or `witnessed`. The catalogue may ask for more of single tools.
+        durability:
+            `full` (the default), or `relaxed`: records do not wait for the disk, so that a power loss may take back
+            what was acknowledged last. `$REMIT_DURABILITY` when omitted. Recorded, and shown by every report; refused
+            together with witnesses, because a head that was cosigned must not be lost.
 
     Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
@@ -93,7 +99,11 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     floor = read_wait(wait)
     policy = Policy.load(Path(witnesses)) if isinstance(witnesses, str | Path) else witnesses
     ledger = Ledger.open_or_create(
-        url, home=Path(home) if home is not None else None, clock=clock, key_encryption=key_encryption
+        url,
+        home=Path(home) if home is not None else None,
+        clock=clock,
+        key_encryption=key_encryption,
+        durability=durability or os.environ.get("REMIT_DURABILITY") or FULL,
     )
     kept = privacy if privacy is not None else Privacy.from_environment()
     detector = kept.detector() if capabilities & WRITING and ledger.sealer is not None else None
@@ -146,6 +156,12 @@ def _witnesses(ledger: Ledger, policy: Policy | None) -> Policy | None:
     if policy is None and place.exists():
         policy = Policy.load(place)
     if policy is not None and policy.witnesses:
+        if ledger.durability != FULL:
+            ledger.close()
+            raise UsageError(
+                f"durability={ledger.durability!r} goes with no witnesses: what they cosigned must not be lost. Take "
+                f"{place if place.exists() else 'witnesses='} away, or leave durability at {FULL!r}"
+            )
         from remit.witness.asking import Witnesses  # its library comes with an extra
 
         ledger.company.witness_by(Witnesses(ledger, policy))

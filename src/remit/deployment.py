@@ -21,6 +21,7 @@ from remit.durability import Wait
 from remit.errors import GrantError, IdentityError, UsageError, VerificationError
 from remit.identity import Authenticator, Credential, Identity, People, TokenCredential
 from remit.ledger import Ledger, Txn
+from remit.ledger.ledger import FULL
 from remit.privacy import Privacy
 from remit.provenance import Histories
 from remit.resources.catalogue import Catalogue
@@ -135,6 +136,8 @@ class Deployment:
             found["witnesses"] = txn.artefact(self.witnesses.source.encode(), WITNESSES_TYPE)
         if self.wait != "durable":
             found["wait"] = self.wait
+        if self.ledger.durability != FULL:
+            found["durability"] = self.ledger.durability
         row = txn.get("settings", "configuration")
         if row is None or row["value"] != found:
             txn.append(self.ledger.draft("config.changed", data=found))

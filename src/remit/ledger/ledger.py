@@ -37,6 +37,9 @@ T = TypeVar("T")
 SCANNED: Final = ("approval.", "call.", "evidence.", "identity.", "review.", "session.")
 """Types of records whose private values are looked through for secrets: what agents, tools and reviewers wrote."""
 
+FULL: Final = "full"
+"""Nothing is acknowledged before it is on disk."""
+
 DEADLINE: Final = 10.0
 """Seconds after which a job that is not durable counts as failed."""
 
@@ -80,6 +83,7 @@ class Ledger:
         origin: str | None = None,
         clock: Callable[[], datetime] | None = None,
         key_encryption: KeyEncryption | None = None,
+        durability: str = FULL,
     ) -> Ledger:
         """Make a ledger at `url` with its keys in `home`, and open it.
 
@@ -95,7 +99,7 @@ class Ledger:
             _require_no_records(store)
             migrate(store, place, log=place.key_name())
             place.pin_new(origin)
-        return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption)
+        return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption, durability=durability)
 
     @staticmethod
     def open(
@@ -105,10 +109,12 @@ class Ledger:
         writer: bool = True,
         clock: Callable[[], datetime] | None = None,
         key_encryption: KeyEncryption | None = None,
+        durability: str = FULL,
     ) -> Ledger:
         """Open a ledger, after checking that it is the one that was pinned and has not been taken back.
 
-        With `writer=False` nothing can be recorded. `key_encryption` is a key service instead of the key in the home or
+        With `writer=False` nothing can be recorded. `durability="relaxed"` does not wait for the disk: a power loss may
+        take back what was acknowledged last, and every writer says so when it begins. `key_encryption` is a key service instead of the key in the home or
         in the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is none at `url`, and
         `VerificationError` when it is not what the pin says.
         """
@@ -120,6 +126,7 @@ class Ledger:
         if writer:
             files.make_folder(place.locks)
         _require_schema(store, place, writer=writer)
+        store.relaxed = _relaxed(durability)
         return Ledger(store, place, pin, writer=writer, clock=clock, key_encryption=key_encryption)
 
     @staticmethod
@@ -129,18 +136,26 @@ class Ledger:
         home: Path | None = None,
         clock: Callable[[], datetime] | None = None,
         key_encryption: KeyEncryption | None = None,
+        durability: str = FULL,
     ) -> Ledger:
         """Open the ledger at `url`, or make it where neither database nor pin exist."""
         store, place = _places(url, home)
         if not place.created and not store.exists():
             try:
-                return Ledger.create(url, home=home, clock=clock, key_encryption=key_encryption)
+                return Ledger.create(
+                    url, home=home, clock=clock, key_encryption=key_encryption, durability=durability
+                )
             except UsageError:
                 if not place.created:
                     raise
-        return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption)
+        return Ledger.open(url, home=home, clock=clock, key_encryption=key_encryption, durability=durability)
 
     # -- what it is
+
+    @property
+    def durability(self) -> str:
+        """`full`, or `relaxed`: what this process commits does not wait for the disk."""
+        return RELAXED if self._store.relaxed else FULL
 
     @property
     def origin(self) -> str:
@@ -398,6 +413,12 @@ def _close_all() -> None:
         # The process ends either way: what was acknowledged is durable, and the lease ends with the process.
         with contextlib.suppress(RemitError):
             ledger.close()
+
+
+def _relaxed(durability: str) -> bool:
+    if durability not in (FULL, RELAXED):
+        raise UsageError(f"durability={durability!r} is none; expected {FULL} or {RELAXED}")
+    return durability == RELAXED
 
 
 def _places(url: str, home: Path | None) -> tuple[Store, Home]:
