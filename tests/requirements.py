@@ -143,7 +143,7 @@ _TRAPS: Final = _family(
         "T13": "What the README shows runs.",
         "T14": "Benchmarks run on the public API.",
     },
-    deferred={"T7": 2, "T10": 3, "T11": 3},
+    deferred={"T7": 2, "T10": 3},
 )
 
 _PROJECT: Final = _family(

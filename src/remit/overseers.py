@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from remit import answering, approvals, closing, peopling, pins, recovery
+from remit import answering, approvals, closing, peopling, pins, recovery, rotating
 from remit.approvals import Approval
 from remit.identity import Credential
 from remit.review import verdicts
+from remit.rotating import Rotation
 
 if TYPE_CHECKING:
     from remit.deployment import Deployment
@@ -90,6 +91,15 @@ class OverseerActs:
         """Remove a person: their key proves nothing from now on."""
         self.deployment.require("configure")
         peopling.remove(self.deployment, person, credential)
+
+    def rotate_key(self, *, reason: str | None = None, credential: Credential | str | None = None) -> Rotation:
+        """Change the log's key: `key.rotated` is the last record that the old one signs for, and from there on the new
+        one signs. The old private key is gone. Every process of the deployment follows, or signs nothing any more.
+
+        Raises `IdentityError`, `EvidenceUnavailable`.
+        """
+        self.deployment.require("configure")
+        return rotating.rotate(self.deployment, reason=reason, credential=credential)
 
     def authenticate(self, credential: Credential) -> str:
         """Check that `credential` proves an enrolled person, and record it. Returns the subject."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -73,7 +74,17 @@ def _authority(
 ) -> dict[str, Any]:
     if credential is None and not txn.rows(select(col(PersonRow.id)).limit(1)):  # nobody was ever enrolled here
         return {"subject": "first person", "authenticated": False, "method": "bootstrap", "roles": []}
-    who = deployment.identify(txn, credential, act=act, about={"person": subject, "key": key})
+    return administrator(deployment, txn, credential, act=act, about={"person": subject, "key": key})
+
+
+def administrator(
+    deployment: Deployment, txn: Txn, credential: Credential | str | None, *, act: str, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Who does this, as records say it: an administrator, or, where the people file names none, anybody enrolled.
+
+    Raises `IdentityError`.
+    """
+    who = deployment.identify(txn, credential, act=act, about=about)
     administrators = [name for name, roles in deployment.people.roles_by_subject.items() if "admin" in roles]
     if administrators and not deployment.development and not who.holds([ADMIN]):
         raise IdentityError(f"{who.subject} may not do that: it takes {ADMIN}, which {', '.join(administrators)} hold")

@@ -16,6 +16,7 @@ from remit.cli import (
     export,
     fsck,
     grant,
+    key,
     login,
     mcp,
     person,
@@ -83,6 +84,7 @@ app.command("reveal")(erase.reveal)
 app.command("disclose")(erase.disclose)
 app.command("fsck")(fsck.fsck)
 app.add_typer(export.app, name="export")
+app.add_typer(key.app, name="key")
 app.add_typer(witness.app, name="witness")
 app.add_typer(mcp.app, name="mcp")
 

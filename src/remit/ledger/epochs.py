@@ -112,6 +112,11 @@ class LogKeys:
                         f"the head of {size} records is signed by key {epoch.verifier.key_id.hex()}, which signs "
                         f"{_range(epoch)}; heads of that size are signed by {verifier.key_id.hex()}"
                     )
+            if any(name == self.origin for name, _ in said.signatures):
+                raise VerificationError(
+                    f"the head of {size} records of {self.origin} is signed by no key that is known here: somebody else "
+                    "signed it, or the log's key may have been rotated (whoever runs it has the list: `remit key list`)"
+                )
         return open_checkpoint(note, verifier)
 
     def rotated(self, verifier: Verifier, start: int) -> LogKeys:

@@ -20,13 +20,14 @@ from remit.ledger.backends import Backend, backend_of, migrate
 from remit.ledger.companions import Company
 from remit.ledger.epochs import LogKeys
 from remit.ledger.keys import Home, Pin
+from remit.ledger.notes import Verifier
 from remit.ledger.payload import Sealer
 from remit.ledger.reading import Reader, Record
 from remit.ledger.records import RECORD_TYPES, Draft, require_id
 from remit.ledger.scrubbing import Scrubbed, scrub
 from remit.ledger.txn import Txn
 from remit.ledger.verify import Verified, check_pin, verify
-from remit.ledger.wrapping import KeyEncryption, wrapping_for
+from remit.ledger.wrapping import KeyEncryption, from_environment, wrapping_for
 from remit.ledger.writer import Writer
 from remit.store.migrate import REVISION, revision_of
 from remit.store.stores import Store, store_of
@@ -92,7 +93,7 @@ class Ledger:
         Raises `UsageError` when there is one.
         """
         store, place = _places(url, home)
-        place.create(origin)
+        place.create(origin, wraps=key_encryption is None and from_environment() is None)
         with files.locked(place.locks / "create.lock"):
             if place.created:
                 raise UsageError(f"a ledger was created in {place.path} before; open it instead")
@@ -164,8 +165,21 @@ class Ledger:
 
     @property
     def verifier_key(self) -> str:
-        """The C2SP verifier key: what an auditor pins."""
+        """The C2SP verifier key that signs now: what an auditor pins."""
         return self._pin.verifier.vkey
+
+    def next_key(self) -> Verifier:
+        """The key that the log's key is to be rotated to; made where there is none yet."""
+        return self._home.make_next_key(self.origin)
+
+    def rotated(self, record_id: str, verifier: Verifier) -> LogKeys:
+        """The log's key was rotated to `verifier` by this record: it signs every later head. Returns all keys."""
+        self.wait_sequenced([record_id])
+        record = self._reader.record(record_id)
+        assert record is not None
+        self._home.rotate(verifier, record.index + 2)
+        self._pin = self._home.pin()
+        return self._pin.keys
 
     @property
     def keys(self) -> LogKeys:
@@ -247,7 +261,10 @@ class Ledger:
         if not private:
             return Draft(record_id, type, session, data)
         if self._sealer is None:
-            raise UsageError(f"no key to keep private values under: {self.home / 'kek.key'} is missing")
+            raise UsageError(
+                f"no key to keep private values under: {self.home / 'kek.key'} is missing, and neither $REMIT_KEK nor a "
+                "key service is given"
+            )
         sealed = self._sealer.seal(record_id, private, named, scan=type.startswith(SCANNED))
         return Draft(record_id, type, session, data, *sealed)
 
