@@ -27,7 +27,14 @@ OPEN: dict[str, Any] = {
     "agent": "agent:teller",
     "expires_in": "20m",
     "tools": {
-        "bank.login": {"resources": "any", "arguments": {"pin": "any", "iban": {"any": True, "optional": True}, "who": {"any": True, "optional": True}}},
+        "bank.login": {
+            "resources": "any",
+            "arguments": {
+                "pin": "any",
+                "iban": {"any": True, "optional": True},
+                "who": {"any": True, "optional": True},
+            },
+        },
         "bank.note": {"resources": "any", "other_arguments": "any"},
         "bank.dump": {"resources": "any", "other_arguments": "any"},
     },

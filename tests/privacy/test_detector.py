@@ -77,9 +77,7 @@ class TestWhatNobodyMarked:
         ],
         ids=["nested", "key", "tuple", "bytes", "url", "base64", "not ascii"],
     )
-    def test_is_found_wherever_it_lies(
-        self, app: remit.App, grant: remit.Grant, tmp_path: Path, value: Any
-    ) -> None:
+    def test_is_found_wherever_it_lies(self, app: remit.App, grant: remit.Grant, tmp_path: Path, value: Any) -> None:
         """Also in what a tool returns."""
         with app.session(grant) as session:
             session.call("bank.note", {"text": value}, run=dump)
@@ -100,7 +98,11 @@ class TestWhatNobodyMarked:
                 session.call("bank.note", {"text": "x"}, run=fails)
             session.close(f"saw {TOKEN}")
         app.verdict(
-            session.id, "inconclusive", reason="evidence_missing", comment=f"it wrote {TOKEN}", credential="user:carol@acme.com"
+            session.id,
+            "inconclusive",
+            reason="evidence_missing",
+            comment=f"it wrote {TOKEN}",
+            credential="user:carol@acme.com",
         )
 
         assert not [text for text in everything_said(app) if TOKEN in text]
@@ -141,7 +143,7 @@ class TestWhatIsNoSecret:
         [
             hashlib.sha256(b"x").hexdigest(),
             "sha256:" + hashlib.sha256(b"y").hexdigest(),
-            hashlib.sha1(b"x").hexdigest(),  # noqa: S324
+            hashlib.sha1(b"x").hexdigest(),
             str(uuid.UUID(int=7 << 100)),
             base64.b64encode(hashlib.sha512(b"z").digest()).decode(),
             "ravi@acme.com",

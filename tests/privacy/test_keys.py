@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +35,7 @@ class KeyService:
         service = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the base class's name
+            def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 service.asked.append(self.path)
                 if service.broken:
@@ -78,8 +79,12 @@ class HttpKey:
 
     def _ask(self, what: str, blob: bytes, context: Mapping[str, str]) -> bytes:
         body = json.dumps({"blob": base64.b64encode(blob).decode(), "context": dict(context)}).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self._url}/{what}", body), timeout=5) as answer:
-            return base64.b64decode(json.load(answer)["blob"])
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"{self._url}/{what}", body), timeout=5) as answer:
+                return base64.b64decode(json.load(answer)["blob"])
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RuntimeError(f"answered {error.code}") from None
 
 
 @pytest.fixture
@@ -133,11 +138,13 @@ class TestAKeyService:
                 app.issue(OPEN, credential=RAVI)
             service.broken = False
             session = app.session(app.issue(OPEN, credential=RAVI), key="k").open()
-            session.call("bank.note", {"text": TEXT}, run=ran.append)
+            session.call("bank.note", {"text": TEXT}, run=lambda text: ran.append(text))
         service.broken = True
-        with temporary(tmp_path, catalogue=CATALOGUE, key_encryption=HttpKey(service.url)) as app:
-            with pytest.raises(remit.EvidenceUnavailable):
-                app.session(session.grant_id, key="k").call("bank.note", {"text": TEXT}, run=ran.append)
+        with (
+            temporary(tmp_path, catalogue=CATALOGUE, key_encryption=HttpKey(service.url)) as app,
+            pytest.raises(remit.EvidenceUnavailable),
+        ):
+            app.session(session.grant_id, key="k").call("bank.note", {"text": TEXT}, run=lambda text: ran.append(text))
         assert ran == [TEXT]
 
     @pytest.mark.parametrize("answer", [b"", b"x" * 5000, "text", None])
@@ -184,16 +191,22 @@ class TestTheEnvironment:
         monkeypatch.setenv("REMIT_KEK", base64.b64encode(os.urandom(32)).decode())
         with temporary(tmp_path / "one", catalogue=CATALOGUE) as app:
             called(app)
+        assert not (tmp_path / "one" / "remit.db.remit" / "kek.key").exists()
         shutil.copytree(tmp_path / "one", tmp_path / "two")
 
         with temporary(tmp_path / "one", catalogue=CATALOGUE) as app:
             assert arguments(app) == [{"text": TEXT}]
+        url = f"sqlite:///{tmp_path / 'two' / 'remit.db'}"
         monkeypatch.delenv("REMIT_KEK")
+        with Ledger.open(url, writer=False) as ledger:
+            assert [record.disclosed() for record in ledger.records(types=("call.intent",))] == [None]
+            assert not ledger.verify().payloads_opened
+        monkeypatch.setenv("REMIT_KEK", base64.b64encode(os.urandom(32)).decode())
         with (
-            Ledger.open(f"sqlite:///{tmp_path / 'two' / 'remit.db'}", writer=False) as ledger,
-            pytest.raises(remit.VerificationError, match="cannot be opened"),
+            Ledger.open(url, writer=False) as ledger,
+            pytest.raises(remit.VerificationError, match="wrapped under another key than is given here"),
         ):
-            list(record.disclosed() for record in ledger.records(types=("call.intent",)))
+            ledger.verify()
 
     @pytest.mark.parametrize("value", ["short", "not base64 at all !!", base64.b64encode(b"x" * 31).decode()])
     def test_with_no_key_in_it_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:

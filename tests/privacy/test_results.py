@@ -19,7 +19,7 @@ CATALOGUE: dict[str, Any] = {
         "bank.dump": {"idempotent": True, "read_only": True},
     }
 }
-GRANT = {**OPEN, "tools": {name: "any" for name in CATALOGUE["tools"]}}
+GRANT = {**OPEN, "tools": dict.fromkeys(CATALOGUE["tools"], "any")}
 
 
 @pytest.mark.requirement("privacy:results")

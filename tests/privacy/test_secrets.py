@@ -28,9 +28,7 @@ def nowhere(app: remit.App, needle: str, folder: Path) -> None:
 
 @pytest.mark.requirement("privacy:secret")
 class TestASecret:
-    def test_is_committed_to_and_lies_in_no_payload(
-        self, app: remit.App, grant: remit.Grant, tmp_path: Path
-    ) -> None:
+    def test_is_committed_to_and_lies_in_no_payload(self, app: remit.App, grant: remit.Grant, tmp_path: Path) -> None:
         """The tool gets it; the record says that there was one, and who marked it."""
         got: list[str] = []
         with app.session(grant) as session:
@@ -124,9 +122,7 @@ class TestASecret:
         nowhere(app, "73517351", tmp_path)
         nowhere(app, "3.14159265", tmp_path)
 
-    def test_that_the_application_fills_in_is_one_too(
-        self, app: remit.App, tmp_path: Path
-    ) -> None:
+    def test_that_the_application_fills_in_is_one_too(self, app: remit.App, tmp_path: Path) -> None:
         """A mark counts for `injected` arguments of that name."""
         given = {**OPEN, "tools": {"bank.note": {"resources": "any", "injected": {"key": "any"}, "secret": ["key"]}}}
         grant = app.issue(given, credential=RAVI)
@@ -284,9 +280,8 @@ class TestARedactedArgument:
         def fails(pin: str, iban: str) -> None:
             raise ValueError(f"no account {iban}")
 
-        with app.session(app.issue(bounded, credential=RAVI)) as session:
-            with pytest.raises(remit.Denied) as caught:
-                session.call("bank.login", {"pin": PIN, "iban": IBAN}, run=login)
+        with app.session(app.issue(bounded, credential=RAVI)) as session, pytest.raises(remit.Denied) as caught:
+            session.call("bank.login", {"pin": PIN, "iban": IBAN}, run=login)
         with app.session(app.issue(OPEN, credential=RAVI)) as session, pytest.raises(ValueError, match=IBAN):
             session.call("bank.login", {"pin": PIN, "iban": IBAN}, run=fails)
 
@@ -311,9 +306,7 @@ class TestMarks:
     def test_dropping_one_widens_a_delegated_grant(self, app: remit.App) -> None:
         """A child says again what its parent marks."""
         clause = {"resources": "any", "arguments": {"text": "any", "to": "any"}, "secret": ["text"], "redact": ["to"]}
-        parent = app.issue(
-            {**OPEN, "delegation": {"depth": 1}, "tools": {"bank.note": clause}}, credential=RAVI
-        )
+        parent = app.issue({**OPEN, "delegation": {"depth": 1}, "tools": {"bank.note": clause}}, credential=RAVI)
         child = {"task": "t", "agent": "agent:sub", "expires_in": "5m"}
 
         def without(word: str) -> dict[str, Any]:

@@ -89,14 +89,15 @@ class Home:
 
     # -- making
 
-    def create(self, origin: str | None) -> None:
-        """Make keys where there are none. The pin is not written yet: see `pin_new`."""
+    def create(self, origin: str | None, *, wraps: bool = True) -> None:
+        """Make keys where there are none, without `kek.key` where another key `wraps`. For the pin see `pin_new`."""
         if origin is not None:
             require_name(origin)
         files.make_folder(self.path)
         files.make_folder(self.locks)
         files.write_new(self.path / "log.key", _private_key())
-        files.write_new(self.path / "kek.key", os.urandom(32))
+        if wraps:
+            files.write_new(self.path / "kek.key", os.urandom(32))
         files.write_new(self.path / "index.key", os.urandom(32))
 
     def pin_new(self, origin: str | None) -> Pin:

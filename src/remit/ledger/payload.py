@@ -29,7 +29,7 @@ from remit.ledger.canonical import canonical
 from remit.ledger.hiding import hide, hides, said_of
 from remit.ledger.salting import commitment, keyed_hash, names_of, pointer, salt
 from remit.ledger.values import MAX_SIZE, TAG, Encoded, Hidden, encode
-from remit.ledger.wrapping import LocalKey, Wrapping
+from remit.ledger.wrapping import LocalKey, NotThisKey, Wrapping
 
 MAX_NAMED: Final = 64
 """Keys of one value that get a commitment of their own."""
@@ -115,9 +115,8 @@ class Sealer:
             plaintext = AESGCM(payload_key).decrypt(ciphertext[:_NONCE], ciphertext[_NONCE:], _PAYLOAD_AAD + bound)
             values: dict[str, Any] = orjson.loads(plaintext)
         except (InvalidTag, ValueError) as error:
-            raise VerificationError(
-                f"the payload of record {record_id} cannot be opened: it was changed, or is not its own"
-            ) from error
+            why = str(error) if isinstance(error, NotThisKey) else "it was changed, or is not its own"
+            raise VerificationError(f"the payload of record {record_id} cannot be opened: {why}") from error
         _check(record_id, key, commitments, values)
         return values
 

@@ -65,6 +65,10 @@ class KeyEncryption(Protocol):
         ...
 
 
+class NotThisKey(ValueError):
+    """Raised for a record key that another key wrapped: nothing was changed, as far as can be told."""
+
+
 class Wrapping(Protocol):
     """What wraps one record's key. `id` is recorded; it says which key, never the key."""
 
@@ -103,10 +107,10 @@ class LocalKey:
     def unwrap(self, wrapped: bytes, bound: bytes) -> bytes:
         """See `Wrapping`."""
         if len(wrapped) < 9 + _NONCE or wrapped[0] != _LOCAL:
-            raise ValueError("it was wrapped by a key service, and none is given here")
+            raise NotThisKey("its key was wrapped by a key service, and none is given here")
         key = self._keys.get(wrapped[1:9])
         if key is None:
-            raise ValueError("it was wrapped under another key")
+            raise NotThisKey("its key was wrapped under another key than is given here")
         return key.decrypt(wrapped[9 : 9 + _NONCE], wrapped[9 + _NONCE :], bound)
 
 
@@ -142,7 +146,7 @@ class ServiceKey:
         if wrapped[:1] == b"\x01" and self._fallback is not None:
             return self._fallback.unwrap(wrapped, bound)
         if len(wrapped) < 11 or wrapped[0] != _ENVELOPE or wrapped[1:9] != self._name:
-            raise ValueError("it was wrapped under another key")
+            raise NotThisKey("its key was wrapped under another key than is given here")
         end = 11 + int.from_bytes(wrapped[9:11], "big")
         sealed, nonce, content = wrapped[11:end], wrapped[end : end + _NONCE], wrapped[end + _NONCE :]
         return self._open(sealed).decrypt(nonce, content, bound)
@@ -221,4 +225,4 @@ def _name(digest: str) -> bytes:
     return bytes.fromhex(digest[:16])
 
 
-__all__ = ["KeyEncryption", "LocalKey", "ServiceKey", "Wrapping", "from_environment", "wrapping_for"]
+__all__ = ["KeyEncryption", "LocalKey", "NotThisKey", "ServiceKey", "Wrapping", "from_environment", "wrapping_for"]
