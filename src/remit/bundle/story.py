@@ -160,7 +160,7 @@ class _Telling:
             elif kind == "evidence.erased":
                 erased.append((index, time, len(data["records"]), Party.of(data.get("by"))))
             elif kind in ("recorder.gap", "recorder.degraded"):
-                weaker.append((index, time, kind))
+                weaker.append((index, time, _weakness(kind, data)))
             elif kind == "config.changed":
                 choices.append((index, time, tuple(_choices(data))))
                 self._development = self._development or bool(data.get("development"))
@@ -275,8 +275,24 @@ class _Telling:
         return Catalogue.load()
 
 
+def _weakness(kind: str, data: Mapping[str, Any]) -> str:
+    """What a recorder says of itself that a reader of its records has to know."""
+    if "lost" in data:
+        return f"{data['lost']} records could not be written between {data.get('first')} and {data.get('last')}"
+    if kind == "recorder.gap":
+        return "a recording process ended without saying so; calls that it had begun count as unknown"
+    if data.get("durability") == "relaxed":
+        return "what this process recorded did not wait for the disk; a power loss may have taken the last of it back"
+    return "the deployment chose to go on with less than it asks for"
+
+
 def _choices(data: Mapping[str, Any]) -> Iterator[str]:
     """What a deployment chose, in words; what is weaker than could be is said as well."""
+    if "repaired" in data:
+        yield f"what lists and limits read was rewritten from the records ({data.get('rows')} rows)"
+        return
+    if data.get("durability") == "relaxed":
+        yield "records do not wait for the disk"
     yield "identities are claimed (development)" if data.get("development") else "identities are proved"
     privacy = data.get("privacy") or {}
     if privacy.get("detector") == "off":

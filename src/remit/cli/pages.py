@@ -17,6 +17,8 @@ from remit.review.report import SessionReport, VerdictLine
 
 DEVELOPMENT = "Identities here were claimed, not proved: the ledger was opened for development."
 
+RELAXED = "Records did not wait for the disk here: a power loss may have taken some of the last ones back."
+
 
 def session_page(show: Console, found: SessionReport) -> None:
     """Who, for whom, under what; every call in order; the session in one sentence."""
@@ -133,6 +135,8 @@ def _head(show: Console, found: SessionReport) -> None:
     show.print(Text.assemble(("Session ", "bold"), (session["id"], "bold"), f"  {session['state']}"))
     if found.development:
         show.print(f"  {DEVELOPMENT}")
+    if found.relaxed:
+        show.print(f"  {RELAXED}")
     ended = at(session["closed"]) if session["closed"] else f"now; its grant ends {at(session['ends'])}"
     pairs: list[tuple[str, Any]] = [
         ("task", grant.get("task")),

@@ -10,7 +10,7 @@ import typer
 from remit import remit_verify
 from remit.cli.border import NO, say
 from remit.cli.options import AsJson, Url, require_ledger
-from remit.cli.output import console, facts, show_json
+from remit.cli.output import console, facts, plural, show_json
 from remit.deploying import default_url
 from remit.errors import UsageError, VerificationError
 from remit.ledger import Ledger, Verified
@@ -129,6 +129,8 @@ def _as_dict(found: Verified) -> dict[str, object]:
         "erased": found.erased,
         "pinned_size": found.pinned_size,
         "payloads_opened": found.payloads_opened,
+        "relaxed_writers": found.relaxed,
+        "lost": found.lost,
     }
 
 
@@ -137,6 +139,13 @@ def _show(found: Verified, origin: str, key: str) -> None:
     show.print(f"Verified: {found.size} records, every hash, signature and sequence recomputed.")
     if not found.payloads_opened:
         show.print("The key for arguments and results was not here, so only their presence was checked.")
+    if found.relaxed:
+        show.print(
+            f"{plural(found.relaxed, 'writer')} recorded with relaxed durability: what they acknowledged last may have "
+            "been lost in a power loss without a trace."
+        )
+    if found.lost:
+        show.print(f"{plural(found.lost, 'record')} could not be written at the time; each recorder.gap says when.")
     pairs = [
         ("log", origin),
         ("key", key),

@@ -57,6 +57,11 @@ class Item:
         """Whether nobody waits for an answer any more."""
         return self._state in (State.ANSWERED, State.GIVEN_UP)
 
+    @property
+    def given_up(self) -> bool:
+        """Whether its caller stopped waiting."""
+        return self._state is State.GIVEN_UP
+
     # -- the writer's side
 
     def begin(self) -> bool:
@@ -122,11 +127,12 @@ class Item:
             "the ledger began to write and did not come back in time; whether the record became durable is not known"
         )
 
-    def expire(self, why_queued: Callable[[], str]) -> None:
-        """Give up on behalf of whoever holds the future."""
+    def expire(self, why_queued: Callable[[], str]) -> bool:
+        """Give up on behalf of whoever holds the future; False when the answer is there already."""
         failure = self.give_up(why_queued)
         if failure is not None and self.future is not None:
             self.future.set_exception(failure)
+        return failure is not None
 
 
 FOREVER: Final = float("inf")
@@ -135,8 +141,9 @@ FOREVER: Final = float("inf")
 class Deadlines:
     """Fails the futures whose time has passed, whatever the writer is stuck in. Sleeps while nothing can pass."""
 
-    def __init__(self, why_queued: Callable[[], str]) -> None:
+    def __init__(self, why_queued: Callable[[], str], expired: Callable[[], None]) -> None:
         self._why_queued = why_queued
+        self._expired = expired
         self._items: dict[Item, None] = {}
         self._wakes = FOREVER
         self._condition = threading.Condition()
@@ -173,7 +180,8 @@ class Deadlines:
                 for item in left:
                     if item.expires <= now:
                         self._items.pop(item, None)
-                        item.expire(self._why_queued)
+                        if item.expire(self._why_queued):
+                            self._expired()
                 self._wakes = min((item.expires for item in left if item.expires > now), default=FOREVER)
                 if any(item.expires < self._wakes for item in list(self._items)):
                     continue  # one arrived while this was reckoned

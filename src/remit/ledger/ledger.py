@@ -17,6 +17,7 @@ from remit.errors import RemitError, UsageError
 from remit.ids import new_id
 from remit.ledger import files, forks
 from remit.ledger.backends import Backend, backend_of, migrate
+from remit.ledger.chain import RELAXED
 from remit.ledger.companions import Company
 from remit.ledger.epochs import LogKeys
 from remit.ledger.keys import Home, Pin

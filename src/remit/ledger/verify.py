@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from remit.errors import VerificationError
+from remit.ledger.chain import RELAXED
 from remit.ledger.keys import Pin
 from remit.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from remit.ledger.notes import Checkpoint
@@ -50,6 +51,7 @@ class Verified:
     `payloads_opened` is False when the key for payloads was not here, so that only their presence was checked.
     `unsigned` counts records that were found whole, and that no signed head covers yet: on PostgreSQL the newest ones.
     `cosignatures` counts those of witnesses that are kept and hold, whosever they are: see `require_witnessed`.
+    `relaxed` counts writers that did not wait for the disk, and `lost` records that were given up, by their own word.
     """
 
     size: int
@@ -62,6 +64,8 @@ class Verified:
     payloads_opened: bool
     unsigned: int = 0
     cosignatures: int = 0
+    relaxed: int = 0
+    lost: int = 0
 
 
 @dataclass(slots=True)
@@ -89,6 +93,8 @@ class _Found:
     checkpoints: int = 0
     root: bytes = EMPTY_ROOT
     pinned_seen: bool = False
+    relaxed: int = 0
+    lost: int = 0
 
 
 def verify(store: Store, pin: Pin, sealer: Sealer | None, progress: Progress | None = None) -> Verified:
@@ -130,6 +136,8 @@ def verify(store: Store, pin: Pin, sealer: Sealer | None, progress: Progress | N
             payloads_opened=sealer is not None,
             unsigned=unsigned,
             cosignatures=cosigned,
+            relaxed=found.relaxed,
+            lost=found.lost,
         )
 
 
@@ -194,6 +202,10 @@ def _check_record(index: int, row: tuple[Any, ...], found: _Found) -> None:
         found.artefacts[digest] = index
     if "private" in leaf:
         found.private[record_id] = index
+    if kind == "recorder.started" and leaf["data"].get("durability") == RELAXED:
+        found.relaxed += 1
+    if kind == "recorder.gap" and isinstance(leaf["data"].get("lost"), int):
+        found.lost += leaf["data"]["lost"]
     if kind == ROTATED and leaf["data"]["key"] == "log":
         found.rotations[index] = leaf["data"].get("vkey")
     if kind == "evidence.erased":

@@ -23,6 +23,7 @@ from remit.ledger.backends import Backend
 from remit.ledger.batch import Batch, BatchFailed, Head, Stale
 from remit.ledger.chain import RELAXED, Chain
 from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
+from remit.ledger.lost import Lost
 from remit.ledger.records import Draft
 from remit.ledger.txn import Txn
 from remit.store.shapes import text_time
@@ -110,7 +111,8 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._busy = threading.Lock()
-        self._deadlines = Deadlines(self._why_queued)
+        self._lost = Lost(self._clock)
+        self._deadlines = Deadlines(self._why_queued, self._lost.count)
         self._batch = self._backend.batch()
         self._chain: Chain | None = None
         self._former: list[Chain] = []
@@ -133,7 +135,12 @@ class Writer:
         """Submit a job and wait for it."""
         item = Item(job, deadline, late, None)
         self._enqueue(item)
-        return item.wait(self._why_queued)
+        try:
+            return item.wait(self._why_queued)
+        except EvidenceUnavailable:
+            if item.given_up:
+                self._lost.count()
+            raise
 
     def submit(self, job: Job, deadline: float, late: Late | None) -> Future[Any]:
         """Submit a job; the future resolves once it is durable, or when its deadline has passed."""
@@ -186,7 +193,7 @@ class Writer:
                     self._take_batch(item)
                 except BaseException as error:
                     logger.exception("the writer failed in a way that it does not know")
-                    self._tell(item, error=EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
+                    self._unrecorded(item, EvidenceUnavailable(f"the writer failed: {type(error).__name__}: {error}"))
 
     def _take_batch(self, first: Item, *, alone: bool = False) -> None:
         items = [first]
@@ -227,6 +234,7 @@ class Writer:
             raise BatchFailed(told) from error
         assert turn is not None
         turn.chain.settle()
+        self._lost.recorded()
         self._answer(turn.done, turn.failed)
 
     def _turn(self) -> _Turn:
@@ -248,6 +256,8 @@ class Writer:
         """Run every job, and those that wait by now; False when they have to run again on what others have done."""
         batch, at = self._batch, 0
         try:
+            if self._lost.untold:
+                turn.run(Item(self._lost.record, FOREVER, None, None))
             while True:
                 while at < len(items):
                     turn.run(items[at])
@@ -296,7 +306,12 @@ class Writer:
                     self._take_batch(item, alone=True)
             return
         for item in items:
-            self._tell(item, error=failed.error)
+            self._unrecorded(item, failed.error)
+
+    def _unrecorded(self, item: Item, error: EvidenceUnavailable) -> None:
+        """A job came to nothing, and that is counted, unless its caller had given up, which was counted then."""
+        if self._tell(item, error=error):
+            self._lost.count()
 
     def _become_new(self, failed: BatchFailed) -> None:
         """Nobody knows whether the last records are in the log, so none may follow them in this writer's chain."""

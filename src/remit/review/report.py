@@ -60,6 +60,8 @@ class SessionReport:
     verdicts: tuple[VerdictLine, ...]
     erased: tuple[str, ...] = ()
     """By whom and why text of the session was erased."""
+    relaxed: bool = False
+    """Whether what recorded it did not wait for the disk."""
 
     @property
     def unused(self) -> tuple[ClauseLine, ...]:
@@ -91,6 +93,7 @@ class SessionReport:
             "approvals": [dict(approval) for approval in self.approvals],
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "erased": list(self.erased),
+            "durability": "relaxed" if self.relaxed else "full",
         }
 
 
@@ -120,6 +123,7 @@ def report(deployment: Deployment, session_id: str) -> SessionReport:
         approvals=tuple(dict(row) for row in approvals),
         verdicts=_verdicts(deployment, session_id, calls),
         erased=told(deployment, session_id),
+        relaxed=_relaxed(deployment, session_id),
     )
 
 
@@ -142,6 +146,13 @@ def _grant(deployment: Deployment, grant_id: str | None) -> tuple[GrantTerms | N
         "digest": row["digest"],
     }
     return terms, about
+
+
+def _relaxed(deployment: Deployment, session_id: str) -> bool:
+    """Whether a writer of the session's records chose not to wait for the disk."""
+    degraded = deployment.ledger.records(types=["recorder.degraded"])
+    weaker = {record.writer for record in degraded if record.data.get("durability") == "relaxed"}
+    return bool(weaker) and any(record.writer in weaker for record in deployment.ledger.records(session=session_id))
 
 
 def _development(deployment: Deployment, session_id: str) -> bool:
