@@ -129,25 +129,38 @@ def _shortest(value: float) -> tuple[str, int]:
     return short, exponent + len(digits) - len(short)
 
 
-_UNUSUAL: Final = re.compile(rb"[\xf0-\xf4]|[0-9]{16}")
+class _Unusual(Exception):
+    """JSON that the standard library may write otherwise than RFC 8785: fractions, long numbers."""
+
+
+def _unusual(text: str) -> Any:
+    raise _Unusual
+
+
+def _whole(text: str) -> int:
+    if len(text) > 15:
+        raise _Unusual
+    return int(text)
+
+
+_ASTRAL: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
+"""First bytes of characters beyond U+FFFF, by which keys sort differently."""
+
+_READ: Final = json.JSONDecoder(parse_float=_unusual, parse_int=_whole, parse_constant=_unusual).decode
+_WRITE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def read_json(content: bytes, what: str, index: int | None = None) -> Any:
     """A JSON document that is canonical to the byte, so that no two readers read it differently."""
-    floats: list[str] = []
-
-    def number(text: str) -> float:
-        floats.append(text)
-        return float(text)
-
     try:
-        value = json.loads(content.decode(), parse_float=number)
-        if floats or _UNUSUAL.search(content):
+        text = content.decode()
+        try:
+            value = _READ(text)
+            plain = not any(first in content for first in _ASTRAL)
+            written = _WRITE(value).encode() if plain else canonical(value)
+        except _Unusual:
+            value = json.loads(text)
             written = canonical(value)
-        else:  # without fractions, long numbers and characters beyond U+FFFF the standard library writes the same
-            written = json.dumps(
-                value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-            ).encode()
     except (ValueError, RecursionError) as error:
         raise NotVerified(f"{what} is not canonical JSON: {error}", index) from error
     if written != content:
@@ -796,6 +809,13 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
 _HASH: Final = re.compile(r"([0-9a-f]{64})?\Z")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_FORMS: Final = (
+    ("id", _ID.match),
+    ("writer", _ID.match),
+    ("session", _ID.match),
+    ("time", _TIME.match),
+    ("prev", _HASH.match),
+)
 
 
 def read_record(body: bytes, index: int) -> dict[str, Any]:
@@ -810,24 +830,30 @@ def read_record(body: bytes, index: int) -> dict[str, Any]:
         raise NotVerified(f"record {index} is of a type or version that this verifier does not know", index)
     if not isinstance(leaf["data"], dict) or not required <= leaf["data"].keys():
         raise NotVerified(f"record {index} lacks what a {leaf['type']} must say", index)
-    texts = {name: leaf[name] for name in ("id", "writer", "session") if name in leaf}
-    numbers = [leaf[name] for name in ("mono", "wseq", "sseq") if name in leaf]
-    fits = (
-        ("session" in leaf) == ("sseq" in leaf)
-        and all(isinstance(text, str) and _ID.match(text) for text in texts.values())
-        and all(type(number) is int and number >= 0 for number in numbers)
-        and isinstance(leaf["time"], str)
-        and bool(_TIME.match(leaf["time"]))
-        and isinstance(leaf["prev"], str)
-        and bool(_HASH.match(leaf["prev"]))
-        and isinstance(leaf.get("artefacts", []), list)
-        and all(isinstance(one, str) and _DIGEST.match(one) for one in leaf.get("artefacts", []))
-        and isinstance(leaf.get("private", {}), dict)
-        and all(isinstance(one, dict) for one in leaf.get("private", {}).values())
-    )
-    if not fits:
+    if not _is_well_formed(leaf):
         raise NotVerified(f"record {index} has a malformed field", index)
     return leaf
+
+
+def _is_well_formed(leaf: Mapping[str, Any]) -> bool:
+    if ("session" in leaf) != ("sseq" in leaf):
+        return False
+    for name, form in _FORMS:
+        text = leaf.get(name)
+        if text is None and name == "session" and name not in leaf:
+            continue
+        if not isinstance(text, str) or not form(text):
+            return False
+    for number in (leaf["mono"], leaf["wseq"], leaf.get("sseq", 0)):
+        if type(number) is not int or number < 0:
+            return False
+    artefacts, private = leaf.get("artefacts", []), leaf.get("private", {})
+    return (
+        isinstance(artefacts, list)
+        and isinstance(private, dict)
+        and all(isinstance(one, str) and _DIGEST.match(one) for one in artefacts)
+        and all(isinstance(one, dict) for one in private.values())
+    )
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -115,7 +116,7 @@ def survey(ledger: Ledger, size: int) -> Survey:
     for record in ledger.records(placed=True):
         if record.index >= size:
             break
-        waiting.append(leaf_hash(record.body))
+        waiting.append(sha256(b"\x00" + record.body).digest())  # `leaf_hash`, without a call for each
         if record.body.startswith(_BRINGS):
             for digest in record.leaf["artefacts"]:
                 found.brought[digest] = record.index
