@@ -894,6 +894,7 @@ class Seen:
     issue_keys: list[tuple[int, str]] = field(default_factory=list)
     grants: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     rotations: dict[int, Any] = field(default_factory=dict)
+    chains: dict[str, int] = field(default_factory=dict)
     statements: int = 0
     notes: set[str] = field(default_factory=set)
     records: int = 0
@@ -982,6 +983,8 @@ class Seen:
             for digest in (*_list(data.get("chain")), *named):
                 if digest is not None:
                     self.need(index, digest)
+            for digest in _list(data.get("chain")):
+                self.chains.setdefault(digest, index)
 
     def need(self, index: int, digest: Any) -> None:
         """A record refers to this artefact."""
@@ -1058,7 +1061,7 @@ def check_statements(index: int, leaf: Mapping[str, Any], seen: Seen, origin: st
         key = seen.key_of(str(subject), index)
         if key is None or key_id(key) != who.get("key"):
             raise NotVerified(f"record {index}: no key of {subject} was enrolled at that time, or another one", index)
-        statement = str(who["statement"]).encode("utf-8", "surrogatepass")
+        statement = str(who.get("statement")).encode("utf-8", "surrogatepass")
         check_signed(STATEMENT_TYPE, statement, who.get("signature"), key, f"{subject} in record {index}", index)
         said = read_json(statement, f"the statement in record {index}", index)
         about = said.get("about") if isinstance(said, dict) else None
@@ -1075,7 +1078,8 @@ def check_statements(index: int, leaf: Mapping[str, Any], seen: Seen, origin: st
 
 def _identities(node: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(node, dict):
-        if "statement" in node:
+        proved = node.get("authenticated") is True and node.get("method") == "ed25519" and "subject" in node
+        if proved or "statement" in node:
             yield node
         for item in node.values():
             yield from _identities(item)
@@ -1439,6 +1443,8 @@ def _check_artefacts(files: Files, seen: Seen, *, whole: bool) -> None:
     grants = {data["digest"]: (index, data) for index, data in seen.grants}
     if len(grants) != len(seen.grants):
         raise NotVerified("two records issue the same grant")
+    for digest in sorted(seen.chains.keys() - grants.keys()):
+        raise NotVerified(f"record {seen.chains[digest]} ran under a grant that no record here issues: {digest}")
     for digest in sorted(here):
         content = files.read(f"artefacts/{digest.removeprefix('sha256:')}")
         if f"sha256:{sha256(content)}" != digest:

@@ -266,6 +266,34 @@ def test_a_statement_that_somebody_else_signed_is_refused(
 
 
 @pytest.mark.changes_evidence
+def test_who_proved_by_nothing_is_refused(app: remit.App, session_id: str, exporting: Callable[..., Exported]) -> None:
+    """A record that calls bob authenticated by his key, and has no signature of his."""
+    by = {"authenticated": True, "method": "ed25519", "roles": ["finance"], "subject": "user:bob@acme.com"}
+    Forger(app).append("session.resumed", session_id, by=by)
+    bundle = Bundle(exporting(session=session_id).path, app.ledger.verifier_key)
+    with pytest.raises(NotVerified, match=r"no key of user:bob@acme\.com"):
+        bundle.verify()
+
+
+@pytest.mark.changes_evidence
+def test_a_call_under_a_grant_that_was_never_issued_is_refused(
+    app: remit.App, session_id: str, exporting: Callable[..., Exported]
+) -> None:
+    """Its terms lie in the ledger, brought by a record of another kind."""
+    [intent, *_] = [record for record in app.records(session_id) if record.type == "call.intent"]
+    draft = app.ledger.draft("call.intent", session=session_id, data=dict(intent.data))
+
+    def job(txn: Any) -> None:
+        draft.data["chain"] = [txn.artefact(b'{"v":1}', "application/vnd.remit.grant.v1+json")]
+        txn.append(draft)
+
+    app.ledger.run(job)
+    bundle = Bundle(exporting(session=session_id).path, app.ledger.verifier_key)
+    with pytest.raises(NotVerified, match="no record here issues"):
+        bundle.verify()
+
+
+@pytest.mark.changes_evidence
 def test_a_grant_that_the_deployment_did_not_sign_is_refused(
     app: remit.App, session_id: str, exporting: Callable[..., Exported]
 ) -> None:
