@@ -332,6 +332,17 @@ _PRIVACY: Final = _family(
     },
 )
 
+_INTEROP: Final = _family(
+    "issue 4, other verifiers and attackers",
+    {
+        "interop:accept": "Verifiers that others wrote accept Remit's heads, cosignatures, proofs and tiles.",
+        "interop:reject": "The same verifiers reject each of these after any change.",
+        "attacks:matrix": "What finds which attack on evidence is as the table in SECURITY.md says, gaps included.",
+        "attacks:bits": "Every bit of every evidence row, flipped alone, is found.",
+        "attacks:lies": "Evidence that is signed and in order, and says what nobody signed, is refused.",
+    },
+)
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
     **_AMENDING,
     **_DELEGATION,
@@ -346,4 +357,5 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     **_OPERATIONS,
     **_HOSTILE,
     **_PRIVACY,
+    **_INTEROP,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import remit
 from remit.resources.catalogue import Catalogue
 from remit_mcp.wire import DENIAL_META
 from tests.adapters.mcp.servers import Installed, install
+from tests.packages import need
 
 pytestmark = pytest.mark.anyio
 
@@ -183,8 +183,7 @@ def said(result: Any) -> str:
 @pytest.fixture(scope="session")
 def installed() -> Installed:
     """The servers, installed once per machine."""
-    if shutil.which("npm") is None and "CI" not in os.environ:
-        pytest.skip("these servers come from npm, which is not on the path; .ci/run installs it")
+    need("npm", "these servers come from npm")
     return install()
 
 
