@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from remit.app import App
+from remit.authority.durations import read_span
 from remit.authority.guardrails import OwnFiles
 from remit.deployment import CAPABILITIES, Deployment, logger
 from remit.durability import read_wait
@@ -25,6 +26,9 @@ from remit.witness.policy import Policy
 
 if TYPE_CHECKING:
     from remit.authority.cedar import CedarGuardrails
+
+HEARTBEAT: Final = "60s"
+"""After how long of silence a process says that it lives."""
 
 WRITING: Final = frozenset({"session", "approve", "review"})
 """Capabilities whose records hold what agents, tools and reviewers wrote, so that the detector is loaded for them."""
@@ -46,6 +50,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     witnesses: str | Path | Policy | None = None,
     wait: str | None = None,
     durability: str | None = None,
+    heartbeat: str | timedelta | None = None,
 ) -> App:
     """Open a ledger, making it when it does not exist yet.
 
@@ -84,6 +89,9 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
             `full` (the default), or `relaxed`: records do not wait for the disk, so that a power loss may take back
             what was acknowledged last. `$REMIT_DURABILITY` when omitted. Recorded, and shown by every report; refused
             together with witnesses, because a head that was cosigned must not be lost.
+        heartbeat:
+            After how long of silence this process says that it lives, such as `60s` (the default); `off` for never.
+            `$REMIT_HEARTBEAT` when omitted. Announced, so that a longer silence shows.
 
     Raises `UsageError`, `GrantError` (catalogue, policies), `VerificationError` (not the ledger that was pinned).
     """
@@ -97,6 +105,7 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
     known = Catalogue.load(*_sources(catalogue))
     guardrails = _guardrails(policies)
     floor = read_wait(wait)
+    beats = _heartbeat(heartbeat)
     policy = Policy.load(Path(witnesses)) if isinstance(witnesses, str | Path) else witnesses
     ledger = Ledger.open_or_create(
         url,
@@ -111,6 +120,8 @@ def open(  # noqa: A001 - `remit.open` reads as what it does
         ledger.sealer.detector = detector
     issue_key, issue_public = _issue_keys(ledger.home, may_issue="issue" in capabilities)
     policy = _witnesses(ledger, policy)
+    if beats is not None:
+        ledger.keep_beating(beats.total_seconds())
     deployment = Deployment(
         ledger=ledger,
         catalogue=known,
@@ -166,6 +177,16 @@ def _witnesses(ledger: Ledger, policy: Policy | None) -> Policy | None:
 
         ledger.company.witness_by(Witnesses(ledger, policy))
     return policy
+
+
+def _heartbeat(given: str | timedelta | None) -> timedelta | None:
+    asked = given if given is not None else os.environ.get("REMIT_HEARTBEAT") or HEARTBEAT
+    if asked == "off":
+        return None
+    span = read_span("heartbeat", asked)
+    if span is not None and span < timedelta(seconds=1):
+        raise UsageError(f"heartbeat={given!r} is shorter than a second; expected a span such as {HEARTBEAT}, or off")
+    return span
 
 
 def _files(given: str | Path | Policy | None) -> tuple[Path, ...]:

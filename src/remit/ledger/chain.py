@@ -41,7 +41,7 @@ class Mark(NamedTuple):
 class Chain:
     """One writer: a process, or what follows it after a fork. Sequence numbers begin at 0 and have no gaps."""
 
-    def __init__(self, lease: Callable[[str], Lease], store: Mapping[str, str]) -> None:
+    def __init__(self, lease: Callable[[str], Lease], store: Mapping[str, Any]) -> None:
         self.writer = new_id("w")
         self.lease = lease(self.writer)
         self._store = store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from remit.errors import EvidenceUnavailable
 
@@ -17,12 +17,19 @@ class Companion(Protocol):
     def noticed(self) -> None:
         """Something became durable. Called in any thread, often; returns at once."""
 
+    def hush(self) -> None:
+        """The writer is about to say that it stops: append nothing any more."""
+
     def close(self) -> None:
         """The ledger closes soon: finish what may still be written, within a few seconds, and end every thread."""
 
 
 class Witnessing(Companion, Protocol):
     """A companion that has heads cosigned."""
+
+    @property
+    def witnessed(self) -> int:
+        """The size of the newest head that this process knows enough witnesses to have cosigned."""
 
     def wait(self, size: int, deadline: float) -> None:
         """Until enough witnesses cosigned a head of at least `size` records; `deadline` in seconds.
@@ -57,10 +64,19 @@ class Company:
         for companion in self._companions:
             companion.noticed()
 
+    def hush(self) -> None:
+        """Nothing is appended any more that nobody asked for."""
+        for companion in self._companions:
+            companion.hush()
+
     def close(self) -> None:
         """The ledger closes."""
         for companion in self._companions:
             companion.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What a heartbeat says: up to which size enough witnesses have cosigned, as far as this process knows."""
+        return {} if self.witnesses is None else {"witnessed": self.witnesses.witnessed}
 
     # -- distrust
 

@@ -13,20 +13,23 @@ from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from remit.errors import RemitError, UsageError
+from remit.errors import EvidenceUnavailable, RemitError, UsageError
 from remit.ids import new_id
 from remit.ledger import files, forks
 from remit.ledger.backends import Backend, backend_of, migrate
 from remit.ledger.chain import RELAXED
+from remit.ledger.chain import RELAXED
 from remit.ledger.companions import Company
 from remit.ledger.epochs import LogKeys
+from remit.ledger.heartbeat import Heart
 from remit.ledger.keys import Home, Pin
 from remit.ledger.notes import Verifier
 from remit.ledger.payload import Sealer
 from remit.ledger.reading import Reader, Record
 from remit.ledger.records import RECORD_TYPES, Draft, require_id
 from remit.ledger.scrubbing import Scrubbed, scrub
-from remit.ledger.txn import Txn
+from remit.ledger.silences import Silence, silences
+from remit.ledger.txn import Appended, Txn
 from remit.ledger.verify import Verified, check_pin, verify
 from remit.ledger.wrapping import KeyEncryption, from_environment, wrapping_for
 from remit.ledger.writer import Writer
@@ -144,9 +147,7 @@ class Ledger:
         store, place = _places(url, home)
         if not place.created and not store.exists():
             try:
-                return Ledger.create(
-                    url, home=home, clock=clock, key_encryption=key_encryption, durability=durability
-                )
+                return Ledger.create(url, home=home, clock=clock, key_encryption=key_encryption, durability=durability)
             except UsageError:
                 if not place.created:
                     raise
@@ -292,6 +293,27 @@ class Ledger:
         backend = self._backend or backend_of(self._store, self._home, None, server_time=True)
         return backend.dead([row for row in running if row["id"] != own], self._reader)
 
+    @property
+    def said(self) -> int:
+        """How many records this process's writer has appended."""
+        return self._writer.said if self._writer is not None else 0
+
+    def keep_beating(self, interval: float) -> None:
+        """Announce that this process's writer says something at least every `interval` seconds, and see to it."""
+        self._require_writer().announces["heartbeat"] = interval
+        self.company.join(Heart(self, interval))
+
+    def beat(self) -> Appended | None:
+        """Append `recorder.heartbeat`: the writer lives. None, and nothing, where it has said nothing at all."""
+        if self.said == 0:
+            return None
+        draft = self.draft("recorder.heartbeat", data=self.company.describe())
+        return self.run(lambda txn: txn.append(draft))
+
+    def silences(self) -> list[Silence]:
+        """Where writers were silent for longer than they had announced."""
+        return silences(self._reader, self.now())
+
     # -- reading
 
     def records(
@@ -374,6 +396,10 @@ class Ledger:
         On PostgreSQL this waits, for a while, until a sequencer has signed for this process's last record.
         """
         _open_ledgers.discard(self)
+        self.company.hush()
+        if self._writer is not None and self.company.witnesses is not None:
+            with contextlib.suppress(EvidenceUnavailable):  # `Writer.close` says it again, and logs why it cannot
+                self._writer.say_stopped()  # now, so that witnesses can see that it was said
         self.company.close()
         self._reader.close()  # first, so that the writer's connection is the last one and puts everything in one file
         if self._writer is not None and self._backend is not None:

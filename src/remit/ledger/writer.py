@@ -103,6 +103,8 @@ class Writer:
         self._clock = clock
         self._closed = False
         self._broken: EvidenceUnavailable | None = None
+        self.announces: dict[str, Any] = {}
+        """What `recorder.started` says beside process and store."""
         self._reset()
 
     def _reset(self) -> None:
@@ -115,6 +117,7 @@ class Writer:
         self._deadlines = Deadlines(self._why_queued, self._lost.count)
         self._batch = self._backend.batch()
         self._chain: Chain | None = None
+        self._said_stopped = False
         self._former: list[Chain] = []
         self._paused = False
 
@@ -125,6 +128,12 @@ class Writer:
         """This writer's name; None before it has taken a job."""
         chain = self._chain
         return chain.writer if chain is not None and self._pid == os.getpid() else None
+
+    @property
+    def said(self) -> int:
+        """How many records this writer has appended."""
+        chain = self._chain
+        return chain.wseq if chain is not None and self._pid == os.getpid() else 0
 
     @property
     def head(self) -> Head:
@@ -246,7 +255,7 @@ class Writer:
             self._former.append(chain)
             chain = None
         if chain is None:
-            said = dict(self._backend.describe())
+            said: dict[str, Any] = {**self._backend.describe(), **self.announces}
             if self._backend.store.relaxed:
                 said["durability"] = RELAXED
             chain = self._chain = Chain(self._batch.lease, said)
@@ -329,6 +338,12 @@ class Writer:
 
     # -- closing
 
+    def say_stopped(self) -> None:
+        """Record that the writer stops, as `close` does, while jobs that append nothing still may follow."""
+        if self.said:
+            self.run(self._stop, CLOSE_PATIENCE, None)
+            self._said_stopped = True
+
     def close(self) -> None:
         """Commit what is queued, record that the writer stopped, and let go of everything."""
         if self._closed:
@@ -357,7 +372,7 @@ class Writer:
 
     def _stop(self, txn: Txn) -> None:
         chain = self._chain
-        if chain is not None and chain.started:
+        if chain is not None and chain.started and not self._said_stopped:
             draft = Draft(new_id("r"), "recorder.stopped", None, {"records": chain.wseq + 1})
             txn.append(draft)
             txn.put("writer", chain.writer, state="stopped", stopped=txn.now)

@@ -122,7 +122,7 @@ class Witnesses:
         self._witnessed = 0
         self._failures = 0
         self._last = self._looked = -LONGEST
-        self._closed = False
+        self._closed = self._hushed = False
         self._alarm: EvidenceUnavailable | None = None
 
     # -- the ledger's side
@@ -161,6 +161,10 @@ class Witnesses:
     def witnessed(self) -> int:
         """The size of the newest head that this process knows enough witnesses to have cosigned."""
         return self._witnessed
+
+    def hush(self) -> None:
+        """That witnesses fail is not recorded any more."""
+        self._hushed = True
 
     def close(self) -> None:
         """Ask once more for the newest head where it is not cosigned yet, and end."""
@@ -262,7 +266,7 @@ class Witnesses:
             self._last = time.monotonic()
             before, self._failures = self._failures, 0 if enough else self._failures + 1
             self._changed.notify_all()
-        if self._alarm is None and current is not None and enough != (before == 0):
+        if self._alarm is None and not self._hushed and current is not None and enough != (before == 0):
             self._keeper.degraded([one.key.name for one in self._members if one.failed], over=enough)
 
     def _look_at_others(self) -> None:
