@@ -1,4 +1,4 @@
-"""What every test may ask for: a development app on a real SQLite file in `tmp_path`."""
+"""What every test may ask for: a development app on a real store, with its keys in `tmp_path`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,26 @@ import pytest
 import remit
 from remit.fsck import compare
 from remit.review.replay import reproduce
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests import stores
+from tests.stores import temporary
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that speak of SQLite's files stay out of a run on PostgreSQL."""
+    if stores.ON_POSTGRESQL:
+        left_out = [item for item in items if item.get_closest_marker("sqlite") is not None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("sqlite") is None]
+
+
+@pytest.fixture(autouse=True)
+def databases_go(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test kept on a server is gone after it."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None and stores.ON_POSTGRESQL:
+        stores.drop_below(folder)
 
 
 @pytest.fixture

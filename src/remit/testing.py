@@ -39,10 +39,10 @@ class Clock:
 
 
 @contextmanager
-def temporary(folder: Path, *, clock: Clock | None = None, **options: Any) -> Iterator[App]:
-    """A development app on a SQLite file in `folder`; `options` as for `remit.open`."""
+def temporary(folder: Path, *, url: str | None = None, clock: Clock | None = None, **options: Any) -> Iterator[App]:
+    """A development app on a SQLite file in `folder`, or on the database behind `url`; `options` as for `remit.open`."""
     options.setdefault("development", True)
-    app = remit.open(f"sqlite:///{folder / 'remit.db'}", clock=clock, **options)
+    app = remit.open(url or f"sqlite:///{folder / 'remit.db'}", clock=clock, **options)
     try:
         yield app
     finally:

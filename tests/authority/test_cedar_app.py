@@ -19,7 +19,8 @@ from remit.errors import ApprovalRequired, Denied, GrantError
 from remit.facts import recorded_facts
 from remit.resources.access import Access
 from remit.resources.definitions import ToolDefinition
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 
 POLICIES = """
 @id("org/cap") @reason("no agent refunds more than 100")

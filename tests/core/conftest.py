@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 
 CATALOGUE: dict[str, Any] = {
     "tools": {

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
 
 BOB, SUE, TIM = "user:bob@acme.com", "user:sue@acme.com", "user:tim@acme.com"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import Clock, denies, permits, temporary
+from remit.testing import Clock, denies, permits
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
 
 RAVI = "user:ravi@acme.com"

@@ -14,7 +14,8 @@ from remit.authority.decide import decide
 from remit.authority.source import read_grant
 from remit.facts import recorded_facts
 from remit.review.replay import Others, replay
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import temporary
+from tests.stores import temporary
 from tests.core.conftest import TRIAGE, Tool, data, types
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import remit
 from remit.review.definition_diff import diff_of, words
-from remit.testing import temporary
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
 
 BOB = remit.Credential.generate("bob@acme.com")

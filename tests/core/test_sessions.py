@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import temporary
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
 
 BOB = "user:bob@acme.com"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import remit
-from remit.testing import Clock, denies, permits, temporary
+from remit.testing import Clock, denies, permits
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, TRIAGE, Tool, data, types
 
 

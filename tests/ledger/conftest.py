@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from remit.ledger import Appended, Ledger, Txn
+from remit.store.stores import store_of
+from tests import stores
 
 
 class Place:
@@ -19,8 +21,8 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.database = folder / "evidence.db"
-        self.url = f"sqlite:///{self.database}"
-        self.home = folder / "evidence.db.remit"
+        self.url = stores.url_for(folder, "evidence.db")
+        self.home = Path(f"{self.database}.remit") if not stores.ON_POSTGRESQL else store_of(self.url).default_home()
 
     def create(self, **options: Any) -> Ledger:
         """A new ledger."""
@@ -31,7 +33,10 @@ class Place:
         return Ledger.open(self.url, **options)
 
     def tamper(self, *statements: str, keep_triggers: bool = False) -> None:
-        """What somebody with write access to the file could do."""
+        """What somebody with write access to the store could do."""
+        if stores.ON_POSTGRESQL:
+            self._on_server(*statements, keep_triggers=keep_triggers)
+            return
         with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
             if not keep_triggers:
                 for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -41,8 +46,26 @@ class Place:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows as another program sees them."""
+        if stores.ON_POSTGRESQL:
+            from tests.postgres import server
+
+            return server().execute(statement, database_of(self.url))
         with closing(sqlite3.connect(self.database)) as connection:
             return connection.execute(statement).fetchall()
+
+    def _on_server(self, *statements: str, keep_triggers: bool) -> None:
+        from tests.postgres import server
+
+        with server().connect(database_of(self.url)) as connection:
+            if not keep_triggers:
+                connection.execute("SET session_replication_role = replica")  # as the owner of the server may
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[call-overload]
+
+
+def database_of(url: str) -> str:
+    """The name of the database in a server's URL."""
+    return url.partition("://")[2].partition("/")[2].partition("?")[0]
 
 
 class MovedClock:

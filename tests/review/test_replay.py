@@ -13,7 +13,7 @@ from remit.authority.source import read_grant
 from remit.ledger.values import Encoded
 from remit.resources.catalogue import Catalogue
 from remit.review.replay import Others, Row, compare, replay, reproduce
-from remit.testing import temporary
+from tests.stores import temporary
 
 GRANT: dict[str, Any] = {
     "task": "Pay the bill of event 12",
@@ -148,11 +148,7 @@ def test_an_erased_call_is_counted_and_not_guessed(app: remit.App, session: remi
     """Its arguments are gone, so nobody decides it again."""
     first = next(record for record in app.records(session.id) if record.type == "call.intent")
 
-    def erase(txn: Any) -> None:
-        txn.erase([first.id])
-        txn.append(app.ledger.draft("evidence.erased", data={"records": [first.id]}))
-
-    app.ledger.run(erase)
+    app.erase(records=[first.id], reason="asked to", credential="user:dora@acme.com")
 
     assert reproduce(app).undecidable == {"erased": 1}
     assert reproduce(app).same == 9

@@ -14,7 +14,8 @@ import remit
 from remit.authority.source import read_grant
 from remit.errors import UsageError
 from remit.review.suggest import Suggestion, suggest
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 from tests.core.conftest import CATALOGUE
 from tests.review.conftest import GRANT, PEOPLE, Tools, attempt
 

@@ -9,6 +9,7 @@ import pytest
 
 import remit
 from remit.review.who import who
+from tests.review.conftest import Tools, attempt
 
 
 @pytest.mark.requirement("R19")
@@ -40,6 +41,57 @@ def test_a_binding_finds_every_call_under_its_grants(app: remit.App, session_id:
 def test_a_resource_that_nothing_touched_finds_nothing(app: remit.App, session_id: str) -> None:
     """Nothing is nothing."""
     assert who(app.deployment, "crm://tickets/90") == ()
+
+
+def test_each_deed_says_in_words_whether_it_ran_and_by_whose_authority(
+    app: remit.App, grant: remit.Grant, tools: Tools, people: dict[str, remit.Credential]
+) -> None:
+    """Permitted, refused, waiting, approved and refused by a person: one sentence each."""
+    with app.session(grant, workload="runner-7") as session:
+        attempt(session, tools, "crm.read_ticket", id=88)
+        attempt(session, tools, "crm.read_ticket", id=89)
+        attempt(session, tools, "payments.refund", amount=20)
+        attempt(session, tools, "payments.refund", amount=30)
+        attempt(session, tools, "payments.refund", amount=40)
+        asked = {(question.arguments or {})["amount"]: question.id for question in app.pending(session.id)}
+        app.approve(asked[20], credential=people["bob"])
+        session.resume(asked[20], run=tools("payments.refund"))
+        app.refuse(asked[30], credential=people["bob"], reason="ask first")
+    deeds = who(app.deployment, "CHG-7")
+
+    read, outside, refunded, refused, waiting = (deed.statement for deed in deeds)
+    assert read == "It ran: the clause for crm.read_ticket permits it without anybody's approval."
+    assert outside.startswith("Refused, so it did not run: resource_out_of_scope. ")
+    assert refused.startswith(
+        "It did not run: the clause for payments.refund asked for an approval, and user:bob@acme.com (finance, signed) "
+        "refused exactly this call at 20"
+    )
+    assert waiting.startswith(
+        "It has not run: it waits for a person. payments.refund waits for approval by role:finance"
+    )
+    assert refunded.startswith(
+        "It ran, approved: the clause for payments.refund permits it, and user:bob@acme.com (finance, signed) approved"
+    )
+    for deed in deeds:
+        said = deed.as_dict()
+        assert (said["workload"], said["issuer"]) == ("runner-7", "user:dora@acme.com")
+        assert said["bindings"] == {"change": "CHG-7"}
+        assert said["known"] == {"principal": "claimed", "agent": "claimed", "workload": "claimed"}
+    assert deeds[2].as_dict()["clause_text"].startswith("payments.refund may be called with `amount`")
+
+
+def test_a_deed_shows_the_terms_that_it_was_decided_under(
+    app: remit.App, grant: remit.Grant, tools: Tools, people: dict[str, remit.Credential]
+) -> None:
+    """An amendment later says nothing about what was granted before."""
+    with app.session(grant) as session:
+        attempt(session, tools, "crm.read_ticket", id=88)
+        app.amend(grant, {"bindings": {"change": "CHG-8"}}, credential=people["dora"])
+        attempt(session, tools, "crm.read_ticket", id=88)
+    before, after = who(app.deployment, "crm://tickets/88")
+
+    assert [deed.as_dict()["version"] for deed in (before, after)] == [1, 2]
+    assert [deed.bindings["change"] for deed in (before, after)] == ["CHG-7", "CHG-8"]
 
 
 def test_the_index_does_not_tell_a_thief_which_resources_were_touched(

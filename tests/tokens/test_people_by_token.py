@@ -12,7 +12,8 @@ import pytest
 import remit
 from remit import Credential
 from remit.errors import IdentityError, UsageError
-from remit.testing import Clock, temporary
+from remit.testing import Clock
+from tests.stores import temporary
 from remit.tokens import TokenVerifier
 from tests.tokens.conftest import GRANT, ISSUER, US, TestIssuer, data, everything
 

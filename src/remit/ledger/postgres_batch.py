@@ -424,8 +424,10 @@ class PostgresBatch:
         if pending.records:
             _, record_id, writer, *_ = pending.records[-1]
             self._tail = (record_id, writer)
+        written = [place for place, changed in pending.rows.items() if changed.columns]
         for query, parameters in statements_of(pending):
             driver.execute(query, parameters)
+        self._locked.update(dict.fromkeys(written, True))  # what was written here is as this transaction wants it
 
     def save(self) -> None:
         """Begin a savepoint for one job that writes out early."""

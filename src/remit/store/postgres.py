@@ -192,10 +192,13 @@ class PostgresStore:
         return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def exists(self) -> bool:
-        """Whether a ledger's tables are there. Raises `EvidenceUnavailable` when nobody can tell."""
+        """Whether a ledger was created there. Raises `EvidenceUnavailable` when nobody can tell."""
         try:
             with self.connect(purpose="looking", read_only=True) as connection:
-                row = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
+                row = connection.execute("SELECT to_regclass('pending') IS NOT NULL").fetchone()
+                if row is None or not row[0]:
+                    return False
+                row = connection.execute("SELECT log IS NOT NULL FROM head WHERE id = 1").fetchone()
         except psycopg.Error as error:
             raise self.unavailable(error) from error
         return row is not None and bool(row[0])
