@@ -122,7 +122,7 @@ _SCENARIOS: Final = _family(
         "A4": "The just-in-time agent on a ticket: what is outside is blocked, and somebody else signs.",
         "A5": "The auditor's sample of 59.",
     },
-    deferred={"A1": 3, "A3": 4, "A5": 4},
+    deferred={"A3": 4, "A5": 4},
 )
 
 _TRAPS: Final = _family(

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from remit import remit_verify
 from remit.bundle import disclosing, gathering, heads, pages
@@ -34,9 +34,6 @@ from remit.ledger.tiles import entry_bundles, hash_tiles
 if TYPE_CHECKING:
     from remit.deployment import Deployment
     from remit.ledger import Ledger, Txn
-
-SEQUENCED: Final = 30.0
-"""Seconds to wait for a signed head over the record of the export, where another process signs heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +70,16 @@ def export(
     """Write a bundle of one session, of the records from `start` to `end`, or, with none of these, of the whole log.
 
     `since`: a checkpoint that the receiver kept; the bundle proves that the log continues it. `recipient`: for whom,
-    kept in the record. Raises `UsageError`, `IdentityError`, `EvidenceUnavailable`.
+    kept in the record. Raises `UsageError`, `IdentityError`, `EvidenceUnavailable`, and `VerificationError` for a log
+    that is not what its head says: nothing is handed out of it.
     """
     deployment.require("review")
     ledger = deployment.ledger
+    heads.settle(ledger)
     scope = gathering.scope_of(ledger, session, start, end)
     note, size = heads.choose(ledger, scope.newest, ask=_has_witnesses(deployment))  # (1)
     found = gathering.survey(ledger, size)  # (2)
+    _require_head(found, note)
     with sink(out) as files:
         made = _Bundle(deployment, files, scope, found, note)
         counts = made.write(disclose, since, _subject(credential))  # (3), (4)
@@ -100,6 +100,15 @@ def export(
         record=record.id,
         index=record.index,
     )
+
+
+def _require_head(found: Survey, note: bytes) -> None:
+    """What was read is what the head signs. Raises `VerificationError`."""
+    if found.tree.size != found.size or found.tree.root(found.size) != read_checkpoint(read_note(note).body).root:
+        raise VerificationError(
+            f"the first {found.size} records are not those that the signed head says, so nothing was exported; "
+            "`remit verify` says where it breaks"
+        )
 
 
 def _has_witnesses(deployment: Deployment) -> bool:
@@ -237,7 +246,7 @@ def _record(
 
     ledger = deployment.ledger
     record_id = ledger.run(job)
-    ledger.wait_sequenced([record_id], deadline=SEQUENCED)
+    ledger.wait_sequenced([record_id], deadline=heads.SEQUENCED)
     record = ledger.record(record_id)
     if record is None or not record.placed:
         raise EvidenceUnavailable(f"the export is recorded ({record_id}), but no signed head covers it yet")

@@ -14,6 +14,7 @@ from remit.cli.output import arguments, at, bullets, clock, facts, heading, inde
 from remit.review.calls import CallLine
 from remit.review.clauses import ClauseLine, LimitLine
 from remit.review.report import SessionReport, VerdictLine
+from remit.review.who import answered
 
 DEVELOPMENT = "Identities here were claimed, not proved: the ledger was opened for development."
 
@@ -73,6 +74,7 @@ def call_page(show: Console, found: SessionReport, call: CallLine) -> None:
         ("clause", clause.text if clause is not None else None),
         ("unbounded", list(call.unbounded)),
         ("approval", call.approval_id),
+        ("answered", [answered(one) for one in call.answers]),
         ("error", call.error),
         ("time", at(call.time)),
         ("took", f"{call.duration_us / 1000:.1f} ms" if call.duration_us is not None else None),
@@ -83,6 +85,7 @@ def call_page(show: Console, found: SessionReport, call: CallLine) -> None:
         ("workload", found.session["workload"]),
         ("session", found.session["id"]),
         ("grant", f"{found.grant['id']} version {found.grant['version']}" if found.grant else None),
+        ("bound to", dict(found.grant.get("bindings", {}))),
     ]
     show.print(indented(facts(pairs)))
 

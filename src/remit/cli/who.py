@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from remit.cli.border import NO
 from remit.cli.options import AsJson, Url, opened
-from remit.cli.output import at, console, show_json, state, table
+from remit.cli.output import at, console, facts, indented, plural, show_json, state
+from remit.review.who import Deed
 from remit.review.who import who as find
 
 
@@ -31,24 +34,42 @@ def who(
     elif not deeds:
         console().print(f"No call touched {wanted}, and no grant is bound to it.", markup=False)
     else:
-        console().print(
-            table(
-                [
-                    ("time (UTC)", {"no_wrap": True}),
-                    ("state", {"no_wrap": True}),
-                    ("tool", {"overflow": "fold"}),
-                    ("who, for whom, in which call", {"overflow": "fold"}),
-                ],
-                [
-                    (
-                        at(deed.call.time)[:19],
-                        state(deed.call.state),
-                        deed.call.tool,
-                        f"{deed.acting} for {deed.principal}\n{deed.session_id}/{deed.call.number}",
-                    )
-                    for deed in deeds
-                ],
-            )
-        )
+        show = console()
+        for deed in deeds:
+            _deed(show, deed)
+        show.print(f"{plural(len(deeds), 'call')}. One of them whole: remit call show CALL", style="dim")
     if not deeds:
         raise typer.Exit(NO)
+
+
+def _deed(show: Console, deed: Deed) -> None:
+    """Time, state and tool; what it came to; and everybody and everything behind it."""
+    call = deed.call
+    show.print(Text.assemble((at(call.time), "bold"), "  ", state(call.state), "  ", (call.tool, "bold")))
+    place = f" in {call.workload}{_known(deed, 'workload')}" if call.workload else ""
+    pairs = [
+        ("what", deed.statement),
+        ("on", list(call.accesses or ())),
+        ("agent", f"{deed.acting}{_known(deed, 'agent')}{place}"),
+        ("for", f"{deed.principal}{_known(deed, 'principal')}"),
+        ("bound to", dict(deed.bindings)),
+        ("clause", deed.clause),
+        ("grant", _grant(deed)),
+        ("call", f"{deed.session_id}/{call.number}"),
+    ]
+    show.print(indented(facts(pairs)))
+    show.print()
+
+
+def _known(deed: Deed, party: str) -> str:
+    """How somebody was known, where the record says it."""
+    method = deed.call.known.get(party)
+    return f" ({'signed' if method == 'ed25519' else method})" if method else ""
+
+
+def _grant(deed: Deed) -> str | None:
+    terms = deed.terms
+    if terms is None:
+        return deed.grant_id
+    template = f" from template {terms.template}" if terms.template else ""
+    return f"{terms.id} version {terms.version}{template}, issued by {terms.issuer}"

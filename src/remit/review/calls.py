@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 from sqlmodel import col
 
 from remit.marks import for_people
+from remit.review.answers import Answer, Answers
 from remit.store.tables import ApprovalRow, CallRow
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class CallLine:
     replayed: int
     through: tuple[str, ...] = ()
     """Through which agents the authority went by token exchange, the first to the last; empty without one."""
+    workload: str | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
+    """How principal, agent and workload were known when it was called: `claimed`, `token`, `ed25519`, `spiffe`."""
+    terms: str | None = None
+    """The digest of the terms that it was decided under; they are an artefact of the ledger."""
+    answers: tuple[Answer, ...] = ()
+    """What persons answered to it, where it had to be approved."""
 
     @property
     def ran(self) -> bool:
@@ -88,6 +96,9 @@ class CallLine:
             "parent": self.parent,
             "replayed": self.replayed,
             "through": list(self.through),
+            "workload": self.workload,
+            "known": dict(self.known),
+            "answers": [answer.as_dict() for answer in self.answers],
         }
 
 
@@ -156,6 +167,7 @@ def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
     begun: dict[str, Record] = {}
     ended: dict[str, Record] = {}
     replayed: dict[str, int] = {}
+    answers = Answers()
     for record in deployment.ledger.records(session=session_id):
         call_id = str(record.data.get("call"))
         if record.type in BEGINNINGS:
@@ -164,9 +176,11 @@ def read_calls(deployment: Deployment, session_id: str) -> tuple[CallLine, ...]:
             ended[call_id] = record
         elif record.type == "call.replayed":
             replayed[call_id] = replayed.get(call_id, 0) + 1
+        elif record.type == "approval.decided":
+            answers.add(record)
     rows = _rows(deployment, session_id)  # after the records: every call that they name has its row by now
     return tuple(
-        _line(number, rows[call_id], record, ended.get(call_id), replayed.get(call_id, 0))
+        _line(number, rows[call_id], record, ended.get(call_id), replayed.get(call_id, 0), answers)
         for number, (call_id, record) in enumerate(begun.items(), start=1)
     )
 
@@ -182,7 +196,9 @@ def _rows(deployment: Deployment, session_id: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | None, replayed: int) -> CallLine:
+def _line(
+    number: int, row: Mapping[str, Any], begun: Record, ended: Record | None, replayed: int, answers: Answers
+) -> CallLine:
     said = for_people(begun, begun.disclosed() or {})
     came_to = (ended.disclosed() or {}) if ended is not None else {}
     decision = begun.data["decision"]
@@ -208,6 +224,10 @@ def _line(number: int, row: Mapping[str, Any], begun: Record, ended: Record | No
         parent=begun.data.get("parent"),
         replayed=replayed,
         through=tuple(begun.data.get("delegation", {}).get("actors", ())),
+        workload=begun.data.get("workload"),
+        known=begun.data.get("known", {}),
+        terms=next(reversed(begun.data.get("chain", ())), None),
+        answers=answers.to(row["id"], begun.data),
     )
 
 
