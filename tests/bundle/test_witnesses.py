@@ -18,6 +18,8 @@ from remit.remit_verify import COSIGNER, Key, Misuse, NotVerified, Roots, read_p
 from tests.bundle.conftest import Bundle
 from tests.ledger.conftest import Place
 
+pytestmark = pytest.mark.sqlite  # cosignatures are put into its file
+
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -13,6 +13,18 @@ from remit.store.tables import CheckpointRow, CosignatureRow
 
 if TYPE_CHECKING:
     from remit.ledger import Ledger, Record
+
+
+SEQUENCED: Final = 30.0
+"""Seconds to wait for a signed head over what is recorded, where another process gives indexes and signs."""
+
+
+def settle(ledger: Ledger) -> None:
+    """Wait until a signed head covers everything that is recorded by now. Raises `EvidenceUnavailable`."""
+    if ledger.unsequenced():
+        start = newest(ledger)[1]
+        waiting = [record.id for record in ledger.records(start=start)]
+        ledger.wait_sequenced(waiting, deadline=SEQUENCED)
 
 
 def choose(ledger: Ledger, last: Record | None, *, ask: bool) -> tuple[bytes, int]:
