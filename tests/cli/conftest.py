@@ -60,6 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with a catalogue and a template; nothing else of this account is seen."""
     for name in ("REMIT_URL", "REMIT_PEOPLE", "REMIT_CATALOGUE", "REMIT_PERSON", "REMIT_KEY_FILE", "REMIT_DEVELOPMENT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("REMIT_URL", f"sqlite:///{tmp_path / 'remit.db'}")

@@ -12,6 +12,7 @@ from remit.cli import (
     approval,
     call,
     demo,
+    doctor,
     erase,
     export,
     fsck,
@@ -61,7 +62,7 @@ def root(
 
 app.command("demo")(demo.demo)
 app.command("init")(setup.init)
-app.command("doctor")(setup.doctor)
+app.command("doctor")(doctor.doctor)
 app.add_typer(person.app, name="person")
 app.command("login")(login.login)
 grant.app.command("amend")(amend.amend)
