@@ -13,9 +13,10 @@ import pytest
 import remit
 from remit.bundle.exporting import Exported, export
 from remit.remit_verify import Files, Roots, Verified, roots_of, verify
-from remit.testing import Clock, temporary
+from remit.testing import Clock
 from tests.core.conftest import CATALOGUE
 from tests.review.conftest import GRANT, PEOPLE, Tools, attempt
+from tests.stores import temporary
 
 
 class Bundle:

@@ -17,9 +17,10 @@ from remit import remit_verify
 from remit.bundle.exporting import Exported, export
 from remit.ledger.records import RECORD_TYPES
 from remit.remit_verify import Files, NotVerified, canonical
-from remit.testing import Clock, temporary
+from remit.testing import Clock
 from tests.bundle.conftest import Bundle
 from tests.review.conftest import GRANT, Tools, attempt
+from tests.stores import temporary
 
 
 def test_the_verifier_knows_every_record_type() -> None:
@@ -214,7 +215,7 @@ def test_a_bundle_is_never_written_over_anything(
     """Nor is a half of one left when it fails; nor is one written without being recorded."""
     out = tmp_path / "out"
     out.mkdir()
-    before = [record.index for record in app.records()]
+    before = [record.id for record in app.records()]
     for target in (out, tmp_path / "no folder" / "out"):
         with pytest.raises(remit.UsageError, match=r"exists already|cannot write"):
             export(app.deployment, target, session=session_id, credential=people["carol"])
@@ -222,7 +223,7 @@ def test_a_bundle_is_never_written_over_anything(
         export(app.deployment, tmp_path / "new", session=session_id)
     with pytest.raises(remit.UsageError, match="no session"):
         export(app.deployment, tmp_path / "new", session="s-unknown", credential=people["carol"])
-    assert [record.index for record in app.records()] == before
+    assert [record.id for record in app.records()] == before
     assert not [path for path in tmp_path.iterdir() if "new" in path.name]
 
 

@@ -293,7 +293,11 @@ def _choices(data: Mapping[str, Any]) -> Iterator[str]:
         return
     if data.get("durability") == "relaxed":
         yield "records do not wait for the disk"
-    yield "identities are claimed (development)" if data.get("development") else "identities are proved"
+    yield (
+        "whoever acts may only say who they are (development)"
+        if data.get("development")
+        else "persons prove who they are"
+    )
     privacy = data.get("privacy") or {}
     if privacy.get("detector") == "off":
         yield "secrets are not looked for in arguments and results"
