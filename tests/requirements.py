@@ -110,7 +110,7 @@ _SEED: Final = _family(
         "R22": "Grant, expiry, revocation and limits are read again on each call.",
         "R23": "What a decision read (time, counters, revocations) is recorded with it.",
     },
-    deferred={"R7": 4, "R9": 4, "R11": 3, "R15": 4, "R16": 4, "R20": 2},
+    deferred={"R7": 4, "R9": 4, "R15": 4, "R16": 4, "R20": 2},
 )
 
 _SCENARIOS: Final = _family(
