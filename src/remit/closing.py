@@ -36,10 +36,8 @@ def close_session(
     data: dict[str, Any] = {"writers": {row[0]: row[1] for row in lasts}, "why": _closing_word(reason)}
     if by is not None:
         data["by"] = dict(by)
-    if deployment.detector is not None:
-        reason = deployment.detector.scrubbed(reason)  # it also stands in the read model, which is not encrypted
     txn.append(deployment.ledger.draft("session.closed", session=session_id, data=data, private={"reason": reason}))
-    txn.put("sessions", session_id, state="closed", closed=show_moment(txn.now), reason=reason, session_key=None)
+    txn.put("sessions", session_id, state="closed", closed=show_moment(txn.now), reason=data["why"], session_key=None)
 
 
 def _closing_word(reason: str) -> str:

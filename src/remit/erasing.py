@@ -3,8 +3,8 @@
 ```
 (1) scope     records, a closed session, or the closed sessions and grants of a subject
 (2) who       a person proves who they are; where the people file has administrators, it takes one, or role:privacy
-(3) destroy   in one transaction: wrapped keys and ciphertexts, keyed digests of what they held, and the words that
-              read models repeat; `evidence.erased` names every record, who, why and on which basis
+(3) destroy   in one transaction: wrapped keys and ciphertexts, and keyed digests of what they held;
+              `evidence.erased` names every record, who, why and on which basis
 (4) scrub     the write-ahead log is emptied; what keeps that from being done is said
 ```
 
@@ -87,7 +87,7 @@ def erase(
         who = _authority(deployment, txn, credential, about)
         txn.erase(found)
         said = _say(deployment, txn, found, who, scope, reason, basis)
-        _forget(txn, found, scope)
+        _forget(txn, found)
         return found, said
 
     erased, said_by = deployment.ledger.run(job)
@@ -201,18 +201,14 @@ def _say(
     return said
 
 
-def _forget(txn: Txn, found: list[str], scope: _Scope) -> None:
-    """Read models repeat little of what was erased: keyed digests of it, and why a session ended."""
+def _forget(txn: Txn, found: list[str]) -> None:
+    """Read models repeat nothing of what was erased but keyed digests of it."""
     for at in range(0, len(found), MOST_NAMED):
         part = found[at : at + MOST_NAMED]
         for (name,) in txn.rows(select(col(CallRow.id)).where(col(CallRow.intent_record).in_(part))):
             txn.put("calls", name, content=ERASED)
         for (name,) in txn.rows(select(col(ApprovalRow.id)).where(col(ApprovalRow.requested_record).in_(part))):
             txn.put("approvals", name, content=ERASED)
-    for session in scope.sessions(txn):
-        row = txn.get("sessions", session)
-        if row is not None and row["reason"] is not None:
-            txn.put("sessions", session, reason=ERASED)
 
 
 def _exported(deployment: Deployment) -> Iterable[Mapping[str, Any]]:

@@ -143,10 +143,6 @@ def erased(fold: Fold, record: Record) -> None:
         for row in fold.rows.of(table).values():
             if row[column] in named:
                 row["content"] = ERASED
-    for session in fold.rows.of("sessions").values():
-        whole = record.data.get("session") == session["id"] or record.data.get("subject") == session["principal"]
-        if whole and session["state"] == "closed":
-            session["reason"] = ERASED
 
 
 @on("approval.used", "approval.lapsed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remit.fsck.fold import Fold, on, private, told
+from remit.fsck.fold import Fold, on
 from remit.ledger.canonical import canonical
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def resumed(fold: Fold, record: Record) -> None:
 @on("session.closed")
 def closed(fold: Fold, record: Record) -> None:
     """It ended, and its key is free."""
-    reason = told(private(record), "reason")
-    _put(fold, record, state="closed", closed=record.time, reason=reason, session_key=None)
+    _put(fold, record, state="closed", closed=record.time, reason=record.data["why"], session_key=None)
 
 
 @on("identity.exchanged")

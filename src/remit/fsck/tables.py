@@ -25,7 +25,6 @@ TOLD_BY_TEXT: Final[Mapping[tuple[str, str], str]] = {
     ("calls", "tool"): "what a call outside any session asked for",
     ("approvals", "content"): "the arguments that the question is about",
     ("requests", "content"): "the changes that were asked for",
-    ("sessions", "reason"): "why the session was closed",
     ("counters", "value"): "the amounts of a sum, or the resources of a limit on different ones",
     ("touches", "touch"): "the resources that the call touched",
 }
