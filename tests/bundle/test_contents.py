@@ -106,7 +106,7 @@ def test_a_disclosure_that_does_not_fit_is_refused(bundle: Bundle) -> None:
 
     assert check() == len(honest["values"])
     first, *others = honest["values"]
-    for wrong in (
+    changes: list[dict[str, Any]] = [
         {"v": 2},
         {"index": index + 1},
         {"record": "r-other"},
@@ -121,7 +121,8 @@ def test_a_disclosure_that_does_not_fit_is_refused(bundle: Bundle) -> None:
         {"values": [{**first, "more": 1}]},
         {"values": ["x"]},
         {"more": 1},
-    ):
+    ]
+    for wrong in changes:
         with pytest.raises(NotVerified):
             check(**wrong)
     seen.erased.add(honest["record"])

@@ -115,9 +115,9 @@ def test_no_flipped_bit_of_a_disclosure_or_a_grant_is_missed(small: Bundle) -> N
     [(index, data)] = seen.grants
     terms = small.files["artefacts/" + data["digest"].removeprefix("sha256:")]
     remit_verify.check_grant(index, data, terms, seen)
-    for bit, content in flips(terms):
+    for _, content in flips(terms):
         with pytest.raises(NotVerified, match="signature"):
-            assert remit_verify.check_grant(index, data, content, seen), bit
+            remit_verify.check_grant(index, data, content, seen)
 
 
 def test_no_flipped_bit_of_a_zip_is_missed(tmp_path: Path) -> None:
