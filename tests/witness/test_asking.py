@@ -47,7 +47,7 @@ def deployed(tmp_path: Path, start_witness: Start) -> Deployment:
     return Deployment(tmp_path, start_witness)
 
 
-def _copy(place: Place, name: str) -> Path:
+def copied(place: Place, name: str) -> Path:
     """Everything that the deployment holds, keys and pin included, as it is now."""
     kept = place.database.parent / name
     kept.mkdir()
@@ -59,7 +59,7 @@ def _copy(place: Place, name: str) -> Path:
     return kept
 
 
-def _put_back(place: Place, kept: Path) -> None:
+def put_back(place: Place, kept: Path) -> None:
     for file in place.database.parent.glob("evidence.db*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
     for file in kept.iterdir():
@@ -71,10 +71,10 @@ def test_a_ledger_that_was_taken_back_whole_records_nothing_any_more(deployed: D
     """Database, keys and pin restored to an earlier state together: nothing here can tell, but the witness can."""
     with deployed.open() as ledger:
         ledger.wait_witnessed(append(ledger).id)
-        kept = _copy(deployed.place, "earlier")
+        kept = copied(deployed.place, "earlier")
         for _ in range(5):
             ledger.wait_witnessed(append(ledger).id)
-    _put_back(deployed.place, kept)
+    put_back(deployed.place, kept)
     with deployed.place.open(writer=False) as alone:
         alone.verify()  # without the witness, all is well
     with deployed.open() as ledger:
@@ -89,9 +89,9 @@ def test_a_second_history_of_the_same_length_stops_as_well(deployed: Deployment)
     """Taken back and written anew past what the witness saw: its last head is under our key and not in this ledger."""
     with deployed.open() as ledger:
         ledger.wait_witnessed(append(ledger).id)
-        kept = _copy(deployed.place, "earlier")
+        kept = copied(deployed.place, "earlier")
         ledger.wait_witnessed(append(ledger).id)
-    _put_back(deployed.place, kept)
+    put_back(deployed.place, kept)
     with deployed.place.open() as unwatched:
         for _ in range(9):
             append(unwatched, forged=True)

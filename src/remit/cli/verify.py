@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from remit import remit_verify
+from remit.authority.durations import read_span
 from remit.cli.border import NO, say
 from remit.cli.options import AsJson, Url, require_ledger
-from remit.cli.output import console, facts, plural, show_json
+from remit.cli.output import at, console, facts, plural, show_json
 from remit.deploying import default_url
 from remit.errors import UsageError, VerificationError
 from remit.ledger import Ledger, Verified
+from remit.ledger.witnessed import Witnessed, require_witnessed
+from remit.witness.policy import Policy
 
 Keys = Annotated[
     list[str] | None,
@@ -60,13 +64,17 @@ def verify(
 ) -> None:
     """Recompute every hash, signature and sequence. Exit 1: it breaks.
 
-    Of a ledger, compared with the head pinned outside it. Of a BUNDLE, with --key as the only trust root: nothing in it
-    is taken for a key. `remit-verify` is the same check in one file.
+    Of a ledger, compared with the head pinned outside it, and, with --witness, with what these witnesses cosigned. Of a
+    BUNDLE, with --key as the only trust root: nothing in it is taken for a key. `remit-verify` is the same check in one
+    file.
     """
     if bundle is None:
-        if key or witness or quorum is not None or policy or fresh or since:
-            raise UsageError("--key, --witness, --quorum, --policy, --fresh and --since are for a BUNDLE; name one")
-        _ledger(url, as_json)
+        if key or since:
+            raise UsageError("--key and --since are for a BUNDLE; name one. A ledger is checked against its pin")
+        wanted = _quorum(witness, quorum, policy)
+        if fresh is not None and wanted is None:
+            raise UsageError("--fresh asks how old the word of witnesses may be: name them with --witness or --policy")
+        _ledger(url, as_json, wanted, read_span("--fresh", fresh))
     else:
         _bundle(bundle, key, witness, quorum, policy, fresh, since, as_json)
 
@@ -104,19 +112,44 @@ def _not_verified(why: str, index: int | None, as_json: bool) -> NoReturn:
     raise typer.Exit(NO) from None
 
 
-def _ledger(url: str | None, as_json: bool) -> None:
+def _quorum(witness: list[str] | None, quorum: int | None, policy: Path | None) -> Policy | None:
+    if policy is not None:
+        if witness or quorum is not None:
+            raise UsageError("--policy says who the witnesses are and how many it takes; leave --witness and --quorum")
+        return Policy.load(policy)
+    if witness:
+        return Policy.of([_text(one) for one in witness], quorum)
+    if quorum is not None:
+        raise UsageError("--quorum says how many of the witnesses it takes: name them with --witness")
+    return None
+
+
+def _text(given: str) -> str:
+    """A key, or what the file of this name holds."""
+    path = Path(given)
+    return path.read_text(encoding="utf-8").strip() if "+" not in given and path.is_file() else given
+
+
+def _ledger(url: str | None, as_json: bool, quorum: Policy | None, fresh: timedelta | None) -> None:
     url = url or default_url()
     require_ledger(url)
     try:
         with Ledger.open(url, writer=False) as ledger:
             found = ledger.verify()
             origin, key = ledger.origin, ledger.verifier_key
+            silent = ledger.silences()
+            witnessed = None if quorum is None else require_witnessed(ledger.read(), quorum, fresh=fresh)
     except VerificationError as error:
         _not_verified(str(error), error.index, as_json)
     if as_json:
-        show_json({"verified": True, "origin": origin, "key": key, **_as_dict(found)})
+        said: dict[str, object] = {"silences": [one.as_record() for one in silent]}
+        if witnessed is not None:
+            said["witnessed"] = witnessed.as_record()
+        show_json({"verified": True, "origin": origin, "key": key, **_as_dict(found), **said})
     else:
-        _show(found, origin, key)
+        _show(found, origin, key, witnessed)
+        for one in silent:
+            console().print(f"Note: {one}.")
 
 
 def _as_dict(found: Verified) -> dict[str, object]:
@@ -131,10 +164,19 @@ def _as_dict(found: Verified) -> dict[str, object]:
         "payloads_opened": found.payloads_opened,
         "relaxed_writers": found.relaxed,
         "lost": found.lost,
+        "cosignatures": found.cosignatures,
     }
 
 
-def _show(found: Verified, origin: str, key: str) -> None:
+def _witnessed(found: Witnessed | None, size: int) -> str | None:
+    if found is None:
+        return None
+    after = size - found.size
+    rest = f"; {plural(after, 'record')} after that not yet" if after else ""
+    return f"the first {plural(found.size, 'record')}, at {at(found.time)}, by {', '.join(found.by)}{rest}"
+
+
+def _show(found: Verified, origin: str, key: str, witnessed: Witnessed | None) -> None:
     show = console()
     show.print(f"Verified: {found.size} records, every hash, signature and sequence recomputed.")
     if not found.payloads_opened:
@@ -151,6 +193,8 @@ def _show(found: Verified, origin: str, key: str) -> None:
         ("key", key),
         ("root", found.root.hex()),
         ("signed checkpoints", found.checkpoints),
+        ("cosignatures", found.cosignatures or None),
+        ("witnessed", _witnessed(witnessed, found.size)),
         ("writers", found.writers),
         ("sessions", found.sessions),
         ("erased records", found.erased or None),

@@ -1,4 +1,4 @@
-"""`remit witness`: serve one."""
+"""`remit witness`: serve one, or look after those of a ledger."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remit.cli.options import AsJson
-from remit.cli.output import show_json, show_line
+from remit.cli.border import NO, say
+from remit.cli.options import AsJson, Url, opened
+from remit.cli.output import at, console, show_json, show_line, table
 from remit.errors import UsageError
 from remit.ledger.epochs import Epoch
+from remit.witness.keeping import cosigned_note, states
+from remit.witness.policy import Policy
 
 if TYPE_CHECKING:
     from remit.witness.witness import Witness
@@ -107,3 +110,50 @@ def init(
         show_json({"name": name, "vkey": cosigner.key.vkey, "key": str(key), "memory": str(place)})
     else:
         sys.stdout.write(f"{cosigner.key.vkey}\n")
+
+
+@app.command()
+def ask(
+    policy: Annotated[
+        Path | None, typer.Option(help="The witness policy; witness.policy in the ledger's home when omitted.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have the newest head of a ledger cosigned now: for one that no process keeps fresh. Exit 1: too few did."""
+    with opened(url) as remit:
+        known = remit.deployment.witnesses if policy is None else Policy.load(policy)
+        if known is None or not known.witnesses:
+            raise UsageError(f"no witnesses are named: --policy FILE, or {remit.ledger.home / 'witness.policy'}")
+        from remit.witness.asking import ask_once  # its library comes with an extra
+
+        failed = ask_once(remit.ledger, known)
+        note = cosigned_note(remit.ledger)
+        enough = note is not None and known.satisfied([key for key in known.keys if key.name not in failed])
+    if as_json:
+        show_json({"enough": enough, "wanted": known.describe(), "failed": failed, "note": (note or b"").decode()})
+    else:
+        sys.stdout.write((note or b"").decode())
+        for why in failed.values():
+            say(why)
+    if not enough:
+        raise typer.Exit(NO)
+
+
+@app.command()
+def status(url: Url = None, as_json: AsJson = False) -> None:
+    """Which witnesses a ledger has, and when each of them last cosigned. Exit 1: one shows another history."""
+    with opened(url) as remit:
+        found = states(remit.ledger.read())
+    if as_json:
+        show_json({"witnesses": [one.as_record() for one in found]})
+    elif not found:
+        console().print("No witness was ever asked for this ledger; docs/witness.md shows how.")
+    else:
+        cells = [
+            (one.name, one.size, at(one.cosigned) or "never", "ANOTHER HISTORY" if one.conflict else one.why or "ok")
+            for one in found
+        ]
+        console().print(table(["witness", "records", "cosigned", ("state", {"overflow": "fold"})], cells))
+    if any(one.conflict for one in found):
+        raise typer.Exit(NO)

@@ -49,6 +49,10 @@ class Witnessed(NamedTuple):
     time: datetime
     by: tuple[str, ...]
 
+    def as_record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"size": self.size, "time": self.time.isoformat(), "by": list(self.by)}
+
 
 def check_rotations(rotations: Mapping[int, Any], ends: Collection[int], keys: LogKeys, size: int) -> None:
     """Every change of the log's key is recorded where it happened, and every one that is recorded happened.

@@ -252,6 +252,21 @@ class Witnesses:
                 self._changed.wait(left)
         self._settled(current)
 
+    def ask_all(self) -> dict[str, str]:
+        """One round, in this thread, that waits for every witness."""
+        self._recall()
+        self._round = _Round(self._newest(), self._members)
+        if self._round.head.size == 0:
+            return {}
+        threads = [threading.Thread(target=self._ask, args=(one,), daemon=True) for one in self._members]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._alarm is not None:
+            raise self._alarm
+        return {one.key.name: one.failed for one in self._members if one.failed}
+
     def _come_back(self) -> None:
         with self._changed:
             self._last = time.monotonic()
@@ -435,4 +450,13 @@ class Witnesses:
         self._reset()
 
 
-__all__ = ["PACE", "REFRESH", "Witnesses"]
+def ask_once(ledger: Ledger, policy: Policy) -> dict[str, str]:
+    """Have the newest head cosigned by every witness now; why those did not that did not, by name."""
+    witnesses = Witnesses(ledger, policy)
+    try:
+        return witnesses.ask_all()
+    finally:
+        witnesses.close()
+
+
+__all__ = ["PACE", "REFRESH", "Witnesses", "ask_once"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import select
 
@@ -17,7 +17,7 @@ from remit.store.tables import Base
 from remit.witness.policy import Policy
 
 if TYPE_CHECKING:
-    from remit.ledger import Ledger, Txn
+    from remit.ledger import Ledger, Reader, Txn
 
 logger = logging.getLogger("remit.witness")
 
@@ -109,6 +109,31 @@ class Keeper:
             self._ledger.run(lambda txn: txn.append(draft))
         except EvidenceUnavailable as error:
             logger.error("that witnesses do not cosign cannot be recorded: %s", error)
+
+
+class WitnessState(NamedTuple):
+    """What is known of a witness: see `remit.store.tables.WitnessRow`."""
+
+    name: str
+    size: int
+    cosigned: str | None
+    failed: str | None
+    why: str | None
+    conflict: bool
+
+    def as_record(self) -> dict[str, Any]:
+        """As JSON."""
+        return self._asdict()
+
+
+def states(reader: Reader) -> list[WitnessState]:
+    """Every witness that was ever asked for this ledger, by name."""
+    query = select(_WITNESS.id, _WITNESS.size, _WITNESS.cosigned, _WITNESS.failed, _WITNESS.why, _WITNESS.conflict)
+    rows = [
+        WitnessState(vkey.split("+")[0], size, cosigned, failed, why, conflict is not None)
+        for vkey, size, cosigned, failed, why, conflict in reader.rows(query)
+    ]
+    return sorted(rows)
 
 
 def cosigned_note(ledger: Ledger, size: int | None = None) -> bytes | None:
