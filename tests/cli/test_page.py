@@ -16,7 +16,8 @@ PAGE = (Path(__file__).parents[2] / "docs/command-line.md").read_text(encoding="
 
 def _paths(command: Any, path: str = "remit") -> list[str]:
     inner = getattr(command, "commands", {})
-    return [path] if not inner else [found for name, one in inner.items() for found in _paths(one, f"{path} {name}")]
+    own = [path] if not inner or command.invoke_without_command else []
+    return own + [found for name, one in inner.items() for found in _paths(one, f"{path} {name}")]
 
 
 def _parameters(command: Any) -> list[Any]:
