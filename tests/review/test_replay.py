@@ -173,3 +173,14 @@ def test_a_grant_of_another_template_is_for_other_sessions(app: remit.App, sessi
     other = {**GRANT, "template": "other", "parameters": {"n": {"type": "integer"}}, "bindings": {"n": "${n}"}}
 
     assert replay(app, Others(grant=read_grant(other))).undecidable == {"other_grant": 10}
+
+
+def test_a_deployment_without_any_catalogue_is_reproduced_too(tmp_path: Path) -> None:
+    """The empty catalogue is one to decide by, and not a missing file."""
+    with temporary(tmp_path) as app:
+        work = app.session(app.issue(GRANT | {"tools": {"kb.search": "any"}}, credential="user:ravi@acme.com")).open()
+        _try(work, "kb.search", text="billing")
+        _try(work, "crm.nothing")
+        found = reproduce(app)
+
+    assert (found.decisions, found.same, dict(found.undecidable)) == (2, 2, {})

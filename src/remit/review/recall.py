@@ -220,7 +220,11 @@ class Recall:
         return self._artefact("grant", digest, lambda content: compile_grant(GrantTerms.from_bytes(content)))
 
     def _catalogue(self, digest: str) -> Catalogue:
-        return self._artefact("catalogue", digest, lambda content: Catalogue.load(orjson.loads(content)))
+        def read(content: bytes) -> Catalogue:
+            node = orjson.loads(content)
+            return Catalogue.load(node) if node["tools"] else Catalogue.load()  # nobody writes an empty one
+
+        return self._artefact("catalogue", digest, read)
 
     def _definition(self, digest: str) -> ToolDefinition:
         def read(content: bytes) -> ToolDefinition:
