@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Select, cast, literal, null, select, union_all
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from remit.errors import EvidenceUnavailable, UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
 from remit.store.stores import Store
 from remit.store.tables import NUMBER, Base
+
+T = TypeVar("T")
 
 _TABLES: Final = Base.metadata.tables
 _LEAF: Final = _TABLES["leaf"].c
@@ -198,13 +200,25 @@ class Reader:
 
     def rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         """All rows of a query."""
-        with self.connection() as connection:
-            return connection.execute(query).all()
+        return self._ask(lambda connection: connection.execute(query).all())
 
     def mappings(self, query: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
         """All rows of a query as dicts by column name."""
+        return self._ask(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def _ask(self, ask: Callable[[Connection], T]) -> T:
+        """One question. The connection that was kept for it may be lost, as a server that went away and came back
+        leaves it: then it is asked again, of a new one."""
+        try:
+            with self.connection() as connection:
+                return ask(connection)
+        except VerificationError as error:
+            cause = error.__cause__
+            if not isinstance(cause, DBAPIError) or not cause.connection_invalidated:
+                raise
+        self.close()
         with self.connection() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return ask(connection)
 
     # -- records
 
