@@ -9,15 +9,18 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from remit.app import App
+from remit.cli.border import NO
+from remit.cli.explaining import explain_page
 from remit.cli.options import AsJson, AsPerson, Development, KeyFile, PeopleFile, Url, credential, opened
 from remit.cli.output import console, show_json
 from remit.cli.pages import call_page
 from remit.errors import UsageError
+from remit.review import explaining
 from remit.review.calls import CallLine
 from remit.review.report import SessionReport, report
 from remit.store.tables import CallRow
 
-app = typer.Typer(no_args_is_help=True, help="One call: show, resolve.")
+app = typer.Typer(no_args_is_help=True, help="One call: show, explain, resolve.")
 
 CallId = Annotated[
     str, typer.Argument(help="The call's id, such as c-0192…, or SESSION/NUMBER as pages show it.", metavar="CALL")
@@ -35,6 +38,24 @@ def show(call_id: CallId, url: Url = None, as_json: AsJson = False) -> None:
         show_json({"session": about, "grant": found.grant, **call.as_dict(), "clause": clause and clause.as_dict()})
     else:
         call_page(console(), found, call)
+
+
+@app.command()
+def explain(call_id: CallId, url: Url = None, as_json: AsJson = False) -> None:
+    """Why it was decided so: every grant, clause, condition, limit and guardrail, judged again from the record.
+
+    Exit 1: the record does not give the decision that it holds.
+    """
+    with opened(url) as remit:
+        found, call = find(remit, call_id)
+        steps = explaining.explain(remit.deployment, found.session["id"], call.id)
+    if as_json:
+        decisions = [step.as_dict() for step in steps]
+        show_json({"call": call.id, "tool": call.tool, "session": found.session["id"], "decisions": decisions})
+    else:
+        explain_page(console(), call.id, call.tool, steps)
+    if any(step.same is False for step in steps):
+        raise typer.Exit(NO)
 
 
 def find(remit: App, wanted: str) -> tuple[SessionReport, CallLine]:
