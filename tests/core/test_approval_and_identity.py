@@ -127,13 +127,7 @@ def test_approval_of_arguments_that_were_erased_lets_nothing_run(
         asked = _ask(session, tool)
         app.approve(asked, credential=BOB)
         requested = next(record for record in app.records() if record.type == "approval.requested")
-        erased = app.ledger.draft("evidence.erased", data={"records": [requested.id]})
-
-        def erase(txn: Any) -> None:
-            txn.erase([requested.id])
-            txn.append(erased)
-
-        app.ledger.run(erase)
+        app.erase(records=[requested.id], reason="asked to", credential=BOB)
         with pytest.raises(remit.Denied) as denied:
             session.resume(asked, run=tool)
     assert denied.value.code == "approval_mismatch"
