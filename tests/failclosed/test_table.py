@@ -173,16 +173,17 @@ def test_between_intent_and_outcome_the_caller_is_told_that_it_ran(
 
 def _goes_on(session: remit.Session, notes: Notes) -> None:
     """Mended: the next call runs. What was lost may be found out only by the first attempt, which then runs nothing."""
-    for _ in range(3):
-        ran = notes.ran
-        try:
-            session.call("notes.write", {"text": "again"}, run=notes)
-        except remit.EvidenceUnavailable as error:
-            assert error.executed is False
-            assert notes.ran == ran
-        else:
-            return
-    raise AssertionError("it does not go on")
+    failed = [_attempt(session, notes) for _ in range(3) if notes.ran < 2]
+    assert failed[-1] is None
+    assert [error.executed for error in failed if error is not None] == [False] * (len(failed) - 1)
+
+
+def _attempt(session: remit.Session, notes: Notes) -> remit.EvidenceUnavailable | None:
+    try:
+        session.call("notes.write", {"text": "again"}, run=notes)
+    except remit.EvidenceUnavailable as error:
+        return error
+    return None
 
 
 def _gaps(app: remit.App) -> int:
