@@ -135,6 +135,6 @@ def _judge(entry: Mapping[str, Any]) -> tuple[bool, str]:
     at = 0
     while at < len(names) and (names[at] in _LAUNCHERS or names[at].startswith("python3.") or "[" in names[at]):
         at += 1
-    if names[at : at + 1] == ["remit"] and names[at + 1 : at + 3] in (["mcp", "proxy"], ["mcp", "gateway"]):
+    if names[at : at + 1] == ["remit"] and names[at + 1 : at + 3] == ["mcp", "proxy"]:
         return True, "behind the proxy"
     return False, f"started as {names[0]}"
