@@ -40,6 +40,7 @@ def _audit(deployed: Deployment, *, fresh: timedelta | None = DAY, after: timede
         return require_witnessed(ledger.read(), quorum, fresh=fresh, now=datetime.now(UTC) + after)
 
 
+@pytest.mark.sqlite
 @pytest.mark.requirement("R6")
 def test_a_ledger_taken_back_whole_is_caught_by_the_age_of_its_witness_and_by_nothing_else(
     deployed: Deployment,
@@ -56,6 +57,7 @@ def test_a_ledger_taken_back_whole_is_caught_by_the_age_of_its_witness_and_by_no
         _audit(deployed, after=timedelta(hours=25))
 
 
+@pytest.mark.sqlite
 @pytest.mark.requirement("R6")
 def test_records_rewritten_after_the_witness_saw_them_are_caught(deployed: Deployment) -> None:
     """Fork by the holder of the key: taken back, written anew, signed. The witness's word is missing, and stays so."""
@@ -83,6 +85,7 @@ def test_cosignatures_that_were_taken_away_are_missed(deployed: Deployment) -> N
         _audit(deployed)
 
 
+@pytest.mark.sqlite
 @pytest.mark.requirement("R6")
 @pytest.mark.parametrize(
     "statement",

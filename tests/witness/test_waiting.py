@@ -11,6 +11,7 @@ import pytest
 import remit
 from remit.errors import EvidenceUnavailable, GrantError, UsageError
 from remit.testing import Clock
+from tests import stores
 from tests.core.conftest import TRIAGE, Tool, data, types
 from tests.witness.conftest import Start, WitnessProcess
 
@@ -28,7 +29,7 @@ class Deployed:
     """An app whose heads one real witness cosigns."""
 
     def __init__(self, folder: Path, start: Start) -> None:
-        self.url = f"sqlite:///{folder / 'remit.db'}"
+        self.url = stores.url_for(folder)
         with remit.open(self.url, development=True) as app:
             vkey = app.ledger.verifier_key
         self.witness: WitnessProcess = start(vkey)
@@ -132,7 +133,7 @@ def test_without_witnesses_a_witnessed_tool_does_not_run(app: remit.App, tool: T
 
 def test_the_outcome_of_a_read_only_tool_may_ride_the_next_commit(tmp_path: Path, clock: Clock, tool: Tool) -> None:
     """Queued is not dropped: it is on record when the session ends, and a later call of the same id is replayed."""
-    with remit.testing.temporary(tmp_path, clock=clock, catalogue=CATALOGUE) as app:
+    with stores.temporary(tmp_path, clock=clock, catalogue=CATALOGUE) as app:
         with app.session(app.issue(TRIAGE, credential="user:ravi@acme.com")) as session:
             for _ in range(2):
                 assert session.call("crm.read_ticket", {"id": 88}, run=tool, call_id="1", scope="run") == "done"

@@ -127,18 +127,21 @@ class Home:
 
     def signer(self, verifier: Verifier) -> Signer:
         """The log's signing key. Raises `VerificationError` when it is not the one that was pinned."""
-        signer = Signer(verifier.name, self._log_key())
-        if signer.verifier == verifier:
-            return signer
-        after = self.next_signer(verifier.name)  # a rotation that got as far as the pin
-        if after is None or after.verifier != verifier:
-            raise VerificationError(f"the key in {self.path / 'log.key'} is not the one that {self._pin_path} pins")
-        return after
+        for _ in range(2):  # another process may move the one to the place of the other in between
+            for signer in (Signer(verifier.name, self._log_key()), self.next_signer(verifier.name)):
+                if signer is not None and signer.verifier == verifier:
+                    return signer
+        raise VerificationError(f"the key in {self.path / 'log.key'} is not the one that {self._pin_path} pins")
 
     def next_signer(self, name: str) -> Signer | None:
         """The key that the log's key is to be rotated to; None while there is none."""
         path = self.path / "log.next.key"
-        return Signer(name, self._log_key(path)) if path.exists() else None
+        try:
+            return Signer(name, self._log_key(path))
+        except UsageError:
+            if path.exists():
+                raise
+            return None
 
     def make_next_key(self, name: str) -> Verifier:
         """Make the key that the log's key is to be rotated to, where there is none yet."""

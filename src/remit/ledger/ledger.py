@@ -45,6 +45,9 @@ SCANNED: Final = ("approval.", "call.", "evidence.", "identity.", "review.", "se
 FULL: Final = "full"
 """Nothing is acknowledged before it is on disk."""
 
+CLOSING: Final = 3.0
+"""Seconds that closing waits for a signed head over its last record, where witnesses are to see it."""
+
 DEADLINE: Final = 10.0
 """Seconds after which a job that is not durable counts as failed."""
 
@@ -344,6 +347,8 @@ class Ledger:
 
     def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Verified:
         """Recompute everything, with the pinned key as the only trust root. Raises `VerificationError`."""
+        if self._backend is not None:
+            self._backend.settle()
         self._pin = self._home.pin()
         with self._reader.reading():
             found = verify(self._store, self._pin, self._sealer, progress)
@@ -399,7 +404,9 @@ class Ledger:
         self.company.hush()
         if self._writer is not None and self.company.witnesses is not None:
             with contextlib.suppress(EvidenceUnavailable):  # `Writer.close` says it again, and logs why it cannot
-                self._writer.say_stopped()  # now, so that witnesses can see that it was said
+                last = self._writer.say_stopped()  # now, so that witnesses can see that it was said
+                if last is not None:
+                    self.wait_sequenced([last], deadline=CLOSING)
         self.company.close()
         self._reader.close()  # first, so that the writer's connection is the last one and puts everything in one file
         if self._writer is not None and self._backend is not None:

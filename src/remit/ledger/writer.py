@@ -338,11 +338,16 @@ class Writer:
 
     # -- closing
 
-    def say_stopped(self) -> None:
-        """Record that the writer stops, as `close` does, while jobs that append nothing still may follow."""
-        if self.said:
-            self.run(self._stop, CLOSE_PATIENCE, None)
-            self._said_stopped = True
+    def say_stopped(self) -> str | None:
+        """Record that the writer stops, as `close` does, while jobs that append nothing still may follow.
+
+        Returns the record's id; None where there was nothing to say.
+        """
+        if not self.said:
+            return None
+        record: str | None = self.run(self._stop, CLOSE_PATIENCE, None)
+        self._said_stopped = True
+        return record
 
     def close(self) -> None:
         """Commit what is queued, record that the writer stopped, and let go of everything."""
@@ -370,12 +375,14 @@ class Writer:
             for chain in [*self._former, *([self._chain] if self._chain else [])]:
                 chain.lease.release()
 
-    def _stop(self, txn: Txn) -> None:
+    def _stop(self, txn: Txn) -> str | None:
         chain = self._chain
         if chain is not None and chain.started and not self._said_stopped:
             draft = Draft(new_id("r"), "recorder.stopped", None, {"records": chain.wseq + 1})
             txn.append(draft)
             txn.put("writer", chain.writer, state="stopped", stopped=txn.now)
+            return draft.id
+        return None
 
     # -- forks
 

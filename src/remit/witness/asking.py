@@ -122,7 +122,7 @@ class Witnesses:
         self._witnessed = 0
         self._failures = 0
         self._last = self._looked = -LONGEST
-        self._closed = self._hushed = False
+        self._closed = self._hushed = self._settling = False
         self._alarm: EvidenceUnavailable | None = None
 
     # -- the ledger's side
@@ -163,8 +163,10 @@ class Witnesses:
         return self._witnessed
 
     def hush(self) -> None:
-        """That witnesses fail is not recorded any more."""
-        self._hushed = True
+        """What the round in progress came to is recorded; after that nothing is."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._settling, CLOSING)
+            self._hushed = True
 
     def close(self) -> None:
         """Ask once more for the newest head where it is not cosigned yet, and end."""
@@ -235,6 +237,7 @@ class Witnesses:
                 self._come_back()  # what was noticed is durable, and its head is still to be signed
             return
         with self._changed:
+            self._settling = True
             current = self._round = _Round(head, self._members)
             idle = [member for member in self._members if not member.busy]
             for member in idle:
@@ -273,6 +276,14 @@ class Witnesses:
             self._news = True
 
     def _settled(self, current: _Round | None) -> None:
+        try:
+            self._settle(current)
+        finally:
+            with self._changed:
+                self._settling = False
+                self._changed.notify_all()
+
+    def _settle(self, current: _Round | None) -> None:
         enough = current is not None and self._enough(current)
         if not enough and current is not None and current.overtaken:
             self._look_at_others()
