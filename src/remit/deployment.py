@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from remit.detecting import ShapeDetector
     from remit.witness.policy import Policy
 
-GUARDRAILS_TYPE: Final = "application/vnd.remit.guardrails+json"
-WITNESSES_TYPE: Final = "text/vnd.c2sp.tlog-policy"
 
 Capability = Literal["session", "issue", "approve", "review", "configure"]
 """What a handle may do: run sessions; issue and revoke; answer approvals; give verdicts; enrol and accept."""
@@ -123,17 +121,17 @@ class Deployment:
     def record_configuration(self, txn: Txn) -> None:
         """Append `config.changed` when catalogue, people or mode differ from what the ledger last recorded."""
         found = {
-            "catalogue": txn.artefact(self.catalogue.source, "application/vnd.remit.catalogue+json"),
-            "people": txn.artefact(self.people.content, "application/vnd.remit.people+json"),
+            "catalogue": txn.artefact(self.catalogue.source),
+            "people": txn.artefact(self.people.content),
             "development": self.development,
             "issue_key": self.issue_public.text,
             "privacy": self.privacy.as_record() | {"key": self.ledger.sealer.key_id if self.ledger.sealer else None},
         }
         if self.guardrails is not None:
-            found["guardrails"] = txn.artefact(self.guardrails.source, GUARDRAILS_TYPE)
+            found["guardrails"] = txn.artefact(self.guardrails.source)
             found["environment"] = self.environment
         if self.witnesses is not None:
-            found["witnesses"] = txn.artefact(self.witnesses.source.encode(), WITNESSES_TYPE)
+            found["witnesses"] = txn.artefact(self.witnesses.source.encode())
         if self.wait != "durable":
             found["wait"] = self.wait
         if self.ledger.durability != FULL:

@@ -140,6 +140,7 @@ def _check_ceiling(txn: Txn, terms: GrantTerms, who: Identity) -> None:
         raise IdentityError(
             f"{who.subject} may not issue {terms.template or 'this grant'}; it takes {', '.join(rule.by)}"
         )
+    txn.hold("grants", f"{terms.template}\x1f{terms.principal}")  # one at a time, or two would not see each other
     same = select(func.count()).where(
         col(GrantRow.template) == terms.template, col(GrantRow.principal) == terms.principal
     )
@@ -230,7 +231,7 @@ def sign(
         raise UsageError("this handle has no signing key, so it cannot issue grants")
     deployment.record_configuration(txn)
     content = terms.canonical
-    digest = txn.artefact(content, GRANT_TYPE)
+    digest = txn.artefact(content)
     common = {
         "version": terms.version,
         "digest": digest,

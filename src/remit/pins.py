@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlmodel import col
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from remit.identity import Credential
     from remit.ledger import Txn
 
-TOOL_TYPE: Final = "application/vnd.remit.tool+json"
 
 Refusal = tuple[DenialCode, str]
 
@@ -79,7 +78,7 @@ def _words_may_change(deployment: Deployment, tool: str) -> bool:
 def _described(txn: Txn, definition: ToolDefinition, tool: str) -> dict[str, Any]:
     return {
         "tool": tool,
-        "definition": txn.artefact(definition.content, TOOL_TYPE),
+        "definition": txn.artefact(definition.content),
         "schema": definition.schema_digest,
         "text": definition.text_digest,
     }

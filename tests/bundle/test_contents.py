@@ -286,7 +286,7 @@ def test_a_call_under_a_grant_that_was_never_issued_is_refused(
     draft = app.ledger.draft("call.intent", session=session_id, data=dict(intent.data))
 
     def job(txn: Any) -> None:
-        draft.data["chain"] = [txn.artefact(b'{"v":1}', "application/vnd.remit.grant.v1+json")]
+        draft.data["chain"] = [txn.artefact(b'{"v":1}')]
         txn.append(draft)
 
     app.ledger.run(job)
@@ -306,7 +306,7 @@ def test_a_grant_that_the_deployment_did_not_sign_is_refused(
     draft = app.ledger.draft("grant.amended", data=dict(issued.data))
 
     def job(txn: Any) -> None:
-        draft.data["digest"] = txn.artefact(canonical(terms), "application/vnd.remit.grant.v1+json")
+        draft.data["digest"] = txn.artefact(canonical(terms))
         txn.append(draft)
 
     app.ledger.run(job)

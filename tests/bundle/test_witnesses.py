@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import remit
 from remit.bundle.exporting import Exported
 from remit.remit_verify import COSIGNER, Key, Misuse, NotVerified, Roots, read_policy, roots_of
+from tests import stores
 from tests.bundle.conftest import Bundle
-from tests.ledger.conftest import Place
 
 pytestmark = pytest.mark.sqlite  # cosignatures are put into its file
 
@@ -54,15 +54,14 @@ def cosigned(
     witnesses: list[Witness],
 ) -> Bundle:
     """A bundle whose head was cosigned by two of three, one an hour ago, one two days ago, in the ledger itself."""
-    place = Place(tmp_path)
-    place.database = tmp_path / "remit.db"
-    [(size, note)] = place.query("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+    [(size, note)] = stores.query(tmp_path, "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
     seen = [(witnesses[0], timedelta(hours=1)), (witnesses[1], timedelta(days=2)), (witnesses[1], timedelta(days=3))]
-    for number, (witness, ago) in enumerate([*seen, (Witness("stranger.example.com"), timedelta(0))]):
+    for witness, ago in [*seen, (Witness("stranger.example.com"), timedelta(0))]:
         line, stamp = witness.line(note, NOW - ago).hex(), int((NOW - ago).timestamp())
-        place.tamper(
+        stores.tamper(
+            tmp_path,
             "INSERT INTO cosignature (id, size, witness, time, line) "
-            f"VALUES ('{number}', {size}, '{witness.key.vkey}', {stamp}, x'{line}')"
+            f"VALUES ('{size}/{witness.key.key_id.hex()}/{stamp}', {size}, '{witness.key.vkey}', {stamp}, x'{line}')",
         )
     return Bundle(exporting(session=session_id).path, app.ledger.verifier_key)
 

@@ -23,8 +23,6 @@ EVIDENCE = {
     for column in TABLES[table].columns.keys()  # noqa: SIM118
 }
 NOT_LOOKED_AT = {
-    ("artefact", "media_type"): "the content tells what it is",
-    ("head", "log"): "only a shared database names its log",
     ("record", "rid"): "changed together with its leaf, nothing has changed",
 }
 

@@ -23,6 +23,8 @@ from remit.ledger.merkle import Frontier, leaf_hash
 from remit.ledger.notes import Signer
 from tests.ledger.conftest import Place, append
 
+pytestmark = pytest.mark.sqlite
+
 
 class Evidence(NamedTuple):
     """A closed ledger with a session, artefacts and payloads; index 0 is recorder.started, 9 recorder.stopped."""
@@ -60,7 +62,7 @@ def evidence(place: Place) -> Evidence:
 
 def _with_artefact(ledger: Ledger) -> None:
     def job(txn: Any) -> None:
-        digest = txn.artefact(b"terms of a grant", "text/plain")
+        digest = txn.artefact(b"terms of a grant")
         txn.append(ledger.draft("auth.succeeded", data={"digest": digest}))
 
     ledger.run(job)
@@ -157,7 +159,7 @@ TABLE: list[tuple[str, tuple[str, ...], int | None]] = [
     ("delete an artefact", ("DELETE FROM artefact",), 4),
     (
         "smuggle an artefact in",
-        ("INSERT INTO artefact VALUES ('sha256:" + "0" * 64 + "', 'text/plain', x'00')",),
+        ("INSERT INTO artefact VALUES ('sha256:" + "0" * 64 + "', x'00')",),
         None,
     ),
     ("edit a payload", ("UPDATE payload SET ciphertext = zeroblob(60)",), 5),

@@ -49,7 +49,7 @@ class Pending:
         self.hashes: list[bytes] = []
         self.records: list[tuple[Any, ...]] = []
         self.payloads: list[tuple[str, bytes, bytes]] = []
-        self.artefacts: dict[str, tuple[str, str, bytes]] = {}
+        self.artefacts: dict[str, tuple[str, bytes]] = {}
         self.rows: dict[Key, Changed] = {}
         self.erased: list[str] = []
         self.size = 0

@@ -203,7 +203,7 @@ def build_leaf(
 
 _KEYS: Final = frozenset({"data", "id", "mono", "prev", "time", "type", "v", "writer", "wseq"})
 _OPTIONAL: Final = frozenset({"artefacts", "private", "session", "sseq"})
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -216,10 +216,29 @@ def parse_leaf(body: bytes, index: int) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise VerificationError(f"record {index} is not JSON: {error}", index=index) from error
     problem = _problem(leaf)
+    if problem is None and not _is_canonical(leaf, body):
+        problem = "is not canonical JSON, so that two readers may read it differently"
     if problem:
         raise VerificationError(f"record {index} {problem}", index=index)
     found: dict[str, Any] = leaf
     return found
+
+
+def _is_canonical(leaf: Any, body: bytes) -> bool:
+    """Whether the bytes are those that this value is written as: no key twice, no space, every key in its place.
+
+    Only how fractions are written is not looked at: the writer refuses what has two spellings.
+    """
+    try:
+        same = orjson.dumps(leaf, option=orjson.OPT_SORT_KEYS) == body
+    except orjson.JSONEncodeError:
+        same = False  # nested deeper than it writes
+    if same and body.isascii():
+        return True
+    try:
+        return canonical(leaf) == body
+    except Unrepresentable:
+        return False
 
 
 def _problem(leaf: Any) -> str | None:
@@ -232,7 +251,7 @@ def _problem(leaf: Any) -> str | None:
     kind = RECORD_TYPES.get(leaf["type"]) if isinstance(leaf["type"], str) else None
     if kind is None:
         return f"is of unknown type {leaf['type']!r}"
-    if leaf["v"] != kind.version:
+    if leaf["v"] != kind.version or leaf["v"] is True:
         return f"is a {leaf['type']} of version {leaf['v']!r}; this verifier knows version {kind.version}"
     data = leaf["data"]
     if not isinstance(data, dict) or not kind.required <= data.keys():

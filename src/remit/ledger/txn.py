@@ -130,11 +130,11 @@ class Txn:
             started=self.now,
         )
 
-    def artefact(self, content: bytes, media_type: str) -> str:
+    def artefact(self, content: bytes) -> str:
         """Keep content under its digest, `sha256:…`, once. The record that is appended next makes the log cover it."""
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
         if digest not in self._own.artefacts and not self._batch.has_artefact(digest):
-            self._own.artefacts[digest] = (digest, media_type, content)
+            self._own.artefacts[digest] = (digest, content)
             self._own.size += len(content)
             self._fresh_artefacts.append(digest)
         return digest

@@ -4,12 +4,12 @@
 (1) pin         which log this is, by which key it signs, and the last head seen; never read from the database
 (2) schema      the tables are there, and the database's own structure is whole: an index shows what its table holds
 (3) leaves      indexes 0, 1, 2 … each with its record; the columns beside a body say what the body says
-(4) records     of a known type and version, with what that type must say
+(4) records     canonical, of a known type and version, with what that type must say
 (5) writers     each writer's records count 0, 1, 2 …, name the hash of the one before, and never go back in time
-(6) sessions    each (session, writer) counts 0, 1, 2 …; `session.closed` names the last of every writer
+(6) sessions    opened first; each (session, writer) counts 0, 1, 2 …; `session.closed` names the last of every writer
 (7) heads       every checkpoint is signed by the key of its size and holds the root of as many leaves as it says;
                 a change of the key is recorded where it happened
-(8) coverage    the newest checkpoint covers every record; the head that writers go on from is the same
+(8) coverage    the newest checkpoint covers every record, ids are unique; the head that writers go on from is the same
 (9) artefacts   digests are right; each is named by exactly one record, and none that is named is missing
 (10) payloads   open with their own key and hold what the leaf commits to, or were erased by a record that says so
 (11) witnesses  every cosignature that is kept is one, on a head that is here
@@ -22,7 +22,7 @@ Any difference raises `VerificationError`, with the index of the record where th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from remit.errors import VerificationError
 from remit.ledger.chain import RELAXED
 from remit.ledger.keys import Pin
 from remit.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from remit.ledger.notes import Checkpoint
+from remit.ledger.notes import Checkpoint, Verifier
 from remit.ledger.payload import Sealer
 from remit.ledger.records import ROTATED, parse_leaf
 from remit.ledger.witnessed import check_cosignatures, check_rotations
@@ -107,7 +107,7 @@ def verify(store: Store, pin: Pin, sealer: Sealer | None, progress: Progress | N
             raise VerificationError(f"the database {store} is damaged: {said}")
         [total] = view.one("SELECT count(*) FROM leaf")
         heads = _Heads(view, pin)
-        for index, row in enumerate(_records(view)):  # (3)
+        for index, row in enumerate(view.all(_PLACED)):  # (3)
             _check_record(index, row, found)  # (4), (5), (6)
             heads.reached(found)  # (7)
             if progress is not None and index % PROGRESS_EVERY == 0:
@@ -166,11 +166,6 @@ def _require_tables(view: Snapshot, store: Store) -> None:
     missing = sorted(set(REQUIRED_TABLES) - view.tables())
     if missing:
         raise VerificationError(f"{store} lacks the tables {', '.join(missing)}: it is no ledger, or was damaged")
-
-
-def _records(view: Snapshot) -> Iterator[tuple[Any, ...]]:
-    """Rows of leaf with their record, in order of index."""
-    return view.all(_PLACED)
 
 
 _COLUMNS: Final = (
@@ -241,6 +236,8 @@ def _check_writer(index: int, leaf: dict[str, Any], body: bytes, found: _Found) 
 def _check_session(index: int, leaf: dict[str, Any], found: _Found) -> None:
     session, writer = leaf["session"], leaf["writer"]
     counts = found.sessions.setdefault(session, {})
+    if leaf["type"] == "session.opened" and counts:
+        raise VerificationError(f"record {index} opens session {session}, which had records before", index=index)
     if leaf["type"] == "session.closed":
         last = {name: count - 1 for name, count in counts.items()}
         if leaf["data"]["writers"] != last:
@@ -294,6 +291,10 @@ class _Heads:
         self.frontier = found.frontier.to_bytes()
         self._next = next(self._rows, None)
 
+    def keys_named(self) -> set[str]:
+        """The log's keys, as a database that several hosts share names the one that it was made for."""
+        return {Verifier("log", epoch.verifier.public_key).vkey for epoch in self._pin.keys.epochs}
+
     def left(self) -> Any:
         """The first checkpoint that no record reached."""
         return self._next
@@ -327,9 +328,11 @@ def _check_coverage(view: Snapshot, found: _Found, heads: _Heads, store: Store) 
         raise VerificationError(
             f"records {heads.last_size} to {size - 1} are under no signed head", index=heads.last_size
         )
-    head = view.one("SELECT size, frontier FROM head WHERE id = 1")
+    head = view.one("SELECT size, frontier, log FROM head WHERE id = 1")
     if head is None or head[0] != heads.last_size or head[1] != heads.frontier:
         raise VerificationError("the head that writers go on from is not that of the records", index=size)
+    if head[2] not in ({None} if store.sequences else heads.keys_named()):
+        raise VerificationError("the head that writers go on from names another log's key", index=size)
     for index, row in enumerate(view.all(_WAITING), start=size):
         _check_record(index, (index, *row), found)
     waiting = found.frontier.size - size
@@ -344,6 +347,9 @@ def _check_coverage(view: Snapshot, found: _Found, heads: _Heads, store: Store) 
     )
     if stray:
         raise VerificationError(f"{stray} records are in no leaf of the tree")
+    twice = view.one("SELECT id FROM record GROUP BY id HAVING count(*) > 1 LIMIT 1")
+    if twice is not None:
+        raise VerificationError(f"two records have the id {twice[0]}")
     return waiting + size - heads.last_size
 
 

@@ -80,12 +80,12 @@ def check_rotations(rotations: Mapping[int, Any], ends: Collection[int], keys: L
 def check_cosignatures(view: Snapshot) -> int:
     """Every cosignature that is kept is one, on a head that is kept. Returns how many. Raises `VerificationError`."""
     count = 0
-    for size, witness, moment, line, note in view.all(_STORED):
+    for place, size, witness, moment, line, note in view.all(_STORED):
         try:
-            if not isinstance(note, bytes) or not isinstance(line, bytes):
-                raise VerificationError("there is no such head")
+            if not isinstance(note, bytes) or not isinstance(line, bytes) or not isinstance(witness, str):
+                raise VerificationError("there is no such head, or the row is damaged")
             key = WitnessKey.parse(witness)
-            if cosignatures(note + line, [key]) != {key: moment}:
+            if cosignatures(note + line, [key]) != {key: moment} or place != f"{size}/{key.key_id.hex()}/{moment}":
                 raise VerificationError("it is not that of this witness, of this time")
         except (VerificationError, UnicodeDecodeError, AttributeError) as error:
             raise VerificationError(
@@ -164,6 +164,6 @@ def _span(span: timedelta) -> str:
 
 
 _STORED = (
-    "SELECT cosignature.size, cosignature.witness, cosignature.time, cosignature.line, checkpoint.note"
+    "SELECT cosignature.id, cosignature.size, cosignature.witness, cosignature.time, cosignature.line, checkpoint.note"
     " FROM cosignature LEFT JOIN checkpoint ON checkpoint.size = cosignature.size ORDER BY cosignature.id"
 )

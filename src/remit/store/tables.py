@@ -91,7 +91,6 @@ class ArtefactRow(Base, table=True):
     __table_args__ = (ONE_TREE,)
 
     digest: str = Field(primary_key=True)
-    media_type: str
     content: bytes
 
 

@@ -43,6 +43,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.add_column("head", sa.Column("log", sa.String(), nullable=True))
+    op.drop_column("artefact", "media_type")  # nobody read it, and nothing that is signed covered it
     if op.get_bind().dialect.name == "postgresql":
         _on_postgresql()
         for verb in ("UPDATE", "DELETE", "TRUNCATE"):
