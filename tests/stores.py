@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from remit.testing import Clock
 
 ON_POSTGRESQL = os.environ.get("REMIT_TEST_STORE") == "postgresql"
 
-if ON_POSTGRESQL and "REMIT_TEST_HOMES" not in os.environ:  # keys of a ledger on a server lie in the user's data directory, in subprocesses of tests as well
+if (
+    ON_POSTGRESQL and "REMIT_TEST_HOMES" not in os.environ
+):  # keys of a ledger on a server lie in the user's data directory, in subprocesses of tests as well
     _homes = tempfile.TemporaryDirectory(prefix="remit-homes-")
     os.environ["XDG_DATA_HOME"] = os.environ["REMIT_TEST_HOMES"] = _homes.name
 
@@ -38,6 +42,41 @@ def url_for(folder: Path, name: str = "remit.db") -> str:
         _databases[place] = "t" + hashlib.sha256(str(place).encode()).hexdigest()[:20]
         server().execute(f"CREATE DATABASE {_databases[place]} TEMPLATE {_template()}")
     return server().url(_databases[place])
+
+
+def database_of(url: str) -> str:
+    """The name of the database in a server's URL."""
+    return url.partition("://")[2].partition("/")[2].partition("?")[0]
+
+
+def tamper(folder: Path, *statements: str, name: str = "remit.db", keep_triggers: bool = False) -> None:
+    """What somebody with write access to the store could do."""
+    if not ON_POSTGRESQL:
+        with closing(sqlite3.connect(folder / name, isolation_level=None)) as file:
+            if not keep_triggers:
+                for (trigger,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                    file.execute(f"DROP TRIGGER {trigger}")
+            for statement in statements:
+                file.execute(statement)
+        return
+    from tests.postgres import server
+
+    with server().connect(database_of(url_for(folder, name))) as connection:
+        if not keep_triggers:
+            connection.execute("SET session_replication_role = replica")  # as the owner of the server may
+        for statement in statements:
+            translated = re.sub(r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea", statement).replace("AS BLOB)", "AS bytea)")
+            connection.execute(translated)  # type: ignore[call-overload]
+
+
+def query(folder: Path, statement: str, *, name: str = "remit.db") -> list[tuple[Any, ...]]:
+    """Rows as another program sees them."""
+    if ON_POSTGRESQL:
+        from tests.postgres import server
+
+        return server().execute(statement, database_of(url_for(folder, name)))
+    with closing(sqlite3.connect(folder / name)) as file:
+        return file.execute(statement).fetchall()
 
 
 def drop_below(folder: Path) -> None:

@@ -71,6 +71,7 @@ def amend(
         answer = {"request": request.id, "as_requested": source is not None and source == request.changes}
 
     def job(txn: Txn) -> None:
+        txn.hold("grants", grant_id)  # no call is decided under it meanwhile, so that all that was spent is seen
         row = txn.get("grants", grant_id)
         assert row is not None
         _require_version(grant_id, row["version"], version)

@@ -28,6 +28,7 @@ def close_session(
         raise UsageError(f"no session {session_id!r} is in this ledger")
     if row["state"] == "closed":
         return
+    txn.hold("sessions", session_id)  # nobody appends to it any more until this is durable
     lasts = txn.rows(
         select(col(RecordRow.writer), func.max(col(RecordRow.sseq)))
         .where(col(RecordRow.session) == session_id)

@@ -72,6 +72,7 @@ def remove(deployment: Deployment, person: str, credential: Credential | str | N
 def _authority(
     deployment: Deployment, txn: Txn, credential: Credential | str | None, *, act: str, subject: str, key: str
 ) -> dict[str, Any]:
+    txn.hold("people", "*")  # two cannot both be the first
     if credential is None and not txn.rows(select(col(PersonRow.id)).limit(1)):  # nobody was ever enrolled here
         return {"subject": "first person", "authenticated": False, "method": "bootstrap", "roles": []}
     return administrator(deployment, txn, credential, act=act, about={"person": subject, "key": key})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +12,8 @@ import pytest
 
 import remit
 from remit.testing import Clock, denies, permits
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import tamper, temporary, url_for
 
 RAVI = "user:ravi@acme.com"
 COMMENT = {"resources": ["write crm://tickets/88"], "arguments": {"body": {"max_len": 4000}}, "limits": {"calls": 2}}
@@ -282,8 +281,7 @@ def test_a_version_that_nobody_signed_authorises_nothing(app: remit.App, grant: 
     with app.session(grant) as session:
         session.call("kb.search", {}, run=tool)
         other = app.issue({**TRIAGE, "tools": {"bash": "any"}}, credential=RAVI)
-        with sqlite3.connect(tmp_path / "remit.db") as thief:
-            thief.execute("UPDATE grants SET digest = ? WHERE id = ?", (other.digest, grant.id))
+        tamper(tmp_path, f"UPDATE grants SET digest = '{other.digest}' WHERE id = '{grant.id}'")
         with pytest.raises(remit.Denied) as denied:
             session.call("bash", {}, run=tool)
 
@@ -334,7 +332,7 @@ def test_an_async_call_goes_on_with_the_next_version(app: remit.App, grant: remi
 def test_another_process_takes_it_up_too(app: remit.App, grant: remit.Grant, tmp_path: Path) -> None:
     """Another handle on the same ledger is as good as another process: nothing but the store is between them."""
     tool = Tool()
-    with remit.open(f"sqlite:///{tmp_path / 'remit.db'}", can={"session"}, catalogue=CATALOGUE) as agents:
+    with remit.open(url_for(tmp_path), can={"session"}, catalogue=CATALOGUE) as agents:
         session = agents.session(grant.id, key="thread:1").open()
         session.call("kb.search", {}, run=tool)
         amended(app, grant, {"tools": {"crm.close": {"arguments": {"id": 88}}}})

@@ -9,8 +9,8 @@ import pytest
 
 import remit
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 LARGE = {"order": "ord_4711", "amount": 30}
 

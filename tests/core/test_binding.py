@@ -12,8 +12,8 @@ import pytest
 
 import remit
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 BOB, SUE, TIM = "user:bob@acme.com", "user:sue@acme.com", "user:tim@acme.com"
 LARGE = {"order": "ord_4711", "amount": 30}

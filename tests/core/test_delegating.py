@@ -13,8 +13,8 @@ import pytest
 
 import remit
 from remit.testing import Clock, denies, permits
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 RAVI = "user:ravi@acme.com"
 PARENT: dict[str, Any] = {**TRIAGE, "delegation": {"depth": 2}}

@@ -18,6 +18,7 @@ import pytest
 import remit
 from remit.testing import Clock
 from tests.core.conftest import TRIAGE, Tool, data, types
+from tests.stores import url_for
 
 
 def statuses(app: remit.App, session_id: str | None = None) -> list[str]:
@@ -112,7 +113,7 @@ class TestOutcome:
 
     def test_that_the_app_was_closed_over_says_that_the_tool_ran(self, tmp_path: Path) -> None:
         """Whoever closes the app under a running tool is told not to try again."""
-        app = remit.open(f"sqlite:///{tmp_path / 'remit.db'}", development=True)
+        app = remit.open(url_for(tmp_path), development=True)
         session = app.session(app.issue(TRIAGE, credential="user:ravi@acme.com"))
         with pytest.raises(remit.EvidenceUnavailable, match="do not call it again") as raised:
             session.call("kb.search", {"q": "a"}, run=lambda q: app.close())
@@ -233,7 +234,7 @@ class TestInterrupt:
     def test_between_intent_and_tool_takes_the_intent_back(self, tmp_path: Path, tool: Tool) -> None:
         """The intent becomes durable after its caller gave up: it is `not_run`, and its limit is given back."""
         claimed = InterruptingClaim()
-        with remit.open(f"sqlite:///{tmp_path / 'remit.db'}", development=True) as app:
+        with remit.open(url_for(tmp_path), development=True) as app:
             grant = app.issue({**TRIAGE, "limits": {"calls": 1}}, credential="user:ravi@acme.com")
             with app.session(grant) as session:
                 with pytest.raises(KeyboardInterrupt):
@@ -247,7 +248,7 @@ class TestInterrupt:
     def test_while_the_outcome_is_written_writes_it_once(self, tmp_path: Path) -> None:
         """Nothing is written twice, given back twice, or left open."""
         clock = InterruptingClock()
-        with remit.open(f"sqlite:///{tmp_path / 'remit.db'}", development=True, clock=clock) as app:
+        with remit.open(url_for(tmp_path), development=True, clock=clock) as app:
             grant = app.issue(TRIAGE, credential="user:ravi@acme.com")
             with app.session(grant) as session:
 

@@ -11,8 +11,8 @@ import pytest
 
 import remit
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 
 def _granted(**changes: Any) -> dict[str, Any]:

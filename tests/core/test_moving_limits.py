@@ -15,8 +15,8 @@ from remit.authority.source import read_grant
 from remit.facts import recorded_facts
 from remit.review.replay import Others, replay
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool
+from tests.stores import temporary
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import remit
-from tests.stores import temporary
 from tests.core.conftest import TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 
 class Explosive(dict[str, Any]):

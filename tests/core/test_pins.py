@@ -10,8 +10,8 @@ import pytest
 
 import remit
 from remit.review.definition_diff import diff_of, words
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 BOB = remit.Credential.generate("bob@acme.com")
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"query": {"type": "string"}}}

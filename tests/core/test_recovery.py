@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import remit
-from tests.stores import temporary
 from tests.core.conftest import TRIAGE, Tool, data, types
+from tests.stores import temporary, url_for
 
 GRANTED = {**TRIAGE, "tools": {"kb.search": "any", "notes.read": "any"}}
 
@@ -110,7 +110,7 @@ def _call_where_nothing_can_be_written(folder: Path, grant_id: str, report: Any)
         said = "nothing"
     except remit.RemitError as error:
         said = type(error).__name__
-    with remit.Ledger.open(f"sqlite:///{folder / 'remit.db'}", writer=False) as ledger:
+    with remit.Ledger.open(url_for(folder), writer=False) as ledger:
         verified = ledger.verify().size
     report.put((said, len(tool.calls), verified))
 
@@ -120,6 +120,7 @@ class TestNoRecordNoCall:
 
     @pytest.mark.requirement("I2")
     @pytest.mark.requirement("code:evidence_unavailable")
+    @pytest.mark.sqlite
     @pytest.mark.parametrize("harm", ["unlinked", "replaced", "wal unlinked"])
     def test_database_file_that_is_gone_or_another(self, tmp_path: Path, tool: Tool, harm: str) -> None:
         """SQLite itself would go on and say OK."""
@@ -141,6 +142,7 @@ class TestNoRecordNoCall:
             assert caught.value.executed is False
             assert len(tool.calls) == 1
 
+    @pytest.mark.sqlite
     def test_database_that_disappears_while_the_tool_runs_says_that_it_ran(self, tmp_path: Path) -> None:
         """Do not retry: it ran. The session takes no further call until that is settled."""
         with temporary(tmp_path) as app:
@@ -165,6 +167,7 @@ class TestNoRecordNoCall:
             assert len(tool.calls) == 1
             assert [outcome["status"] for outcome in data(app, "call.outcome")] == ["ok", "ok"]
 
+    @pytest.mark.sqlite
     def test_read_only_database(self) -> None:
         """Not even an intent can be written, and the error says why."""
         folder = Path(tempfile.mkdtemp())  # pytest's own folder belongs to one user; this test becomes another
@@ -223,7 +226,7 @@ def test_call_of_a_process_that_died_meanwhile_is_unknown_to_one_that_lives_on(t
 @pytest.mark.requirement("I7")
 def test_call_that_ran_while_its_recorder_stopped_becomes_unknown(tmp_path: Path) -> None:
     """A writer that stopped in good order can leave an intent too: the tool outlived the app."""
-    app = remit.open(f"sqlite:///{tmp_path / 'remit.db'}", development=True)
+    app = remit.open(url_for(tmp_path), development=True)
     grant = app.issue(GRANTED, credential="user:ravi@acme.com")
     session = app.session(grant, key="shared")
     with pytest.raises(remit.EvidenceUnavailable):

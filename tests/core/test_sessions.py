@@ -15,8 +15,8 @@ import pytest
 
 import remit
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 
 def test_keyed_session_is_rejoined_and_stays_open_between_blocks(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import remit
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, PEOPLE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 BOB = "user:bob@acme.com"
 LARGE = {"order": "ord_4711", "amount": 30}

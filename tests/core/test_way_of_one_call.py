@@ -11,8 +11,8 @@ import pytest
 
 import remit
 from remit.testing import Clock, denies, permits
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, TRIAGE, Tool, data, types
+from tests.stores import temporary
 
 
 class TestPermittedCall:
@@ -250,7 +250,7 @@ class TestRefusedCall:
                 credential="user:ravi@acme.com",
             )
             with app.session(grant) as session, pytest.raises(remit.Denied) as caught:
-                session.call("fs.read", {"path": str(tmp_path / "remit.db")}, run=tool)
+                session.call("fs.read", {"path": str(app.ledger.files()[0])}, run=tool)
             with app.session(grant) as session:
                 session.call("fs.read", {"path": "/srv/other"}, run=tool)
 

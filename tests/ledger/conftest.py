@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ class Place:
     """Where a test keeps its ledger."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.database = folder / "evidence.db"
         self.url = stores.url_for(folder, "evidence.db")
         self.home = Path(f"{self.database}.remit") if not stores.ON_POSTGRESQL else store_of(self.url).default_home()
@@ -34,38 +33,11 @@ class Place:
 
     def tamper(self, *statements: str, keep_triggers: bool = False) -> None:
         """What somebody with write access to the store could do."""
-        if stores.ON_POSTGRESQL:
-            self._on_server(*statements, keep_triggers=keep_triggers)
-            return
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-            if not keep_triggers:
-                for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-                    connection.execute(f"DROP TRIGGER {name}")
-            for statement in statements:
-                connection.execute(statement)
+        stores.tamper(self.folder, *statements, name="evidence.db", keep_triggers=keep_triggers)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows as another program sees them."""
-        if stores.ON_POSTGRESQL:
-            from tests.postgres import server
-
-            return server().execute(statement, database_of(self.url))
-        with closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(statement).fetchall()
-
-    def _on_server(self, *statements: str, keep_triggers: bool) -> None:
-        from tests.postgres import server
-
-        with server().connect(database_of(self.url)) as connection:
-            if not keep_triggers:
-                connection.execute("SET session_replication_role = replica")  # as the owner of the server may
-            for statement in statements:
-                connection.execute(statement)  # type: ignore[call-overload]
-
-
-def database_of(url: str) -> str:
-    """The name of the database in a server's URL."""
-    return url.partition("://")[2].partition("/")[2].partition("?")[0]
+        return stores.query(self.folder, statement, name="evidence.db")
 
 
 class MovedClock:
@@ -91,6 +63,15 @@ def note(ledger: Ledger, session: str | None = None, **data: Any) -> Callable[[T
 def append(ledger: Ledger, session: str | None = None, **data: Any) -> Appended:
     """Append one record and wait until it is durable."""
     return ledger.run(note(ledger, session, **data))
+
+
+def index_of(ledger: Ledger, appended: Appended) -> int:
+    """Where a record lies, once it has its place."""
+    ledger.wait_sequenced([appended.id])
+    record = ledger.record(appended.id)
+    assert record is not None
+    assert appended.index in (None, record.index)
+    return record.index
 
 
 @pytest.fixture

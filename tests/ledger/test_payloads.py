@@ -28,7 +28,11 @@ def intent(ledger: Ledger, arguments: Any = ARGUMENTS, named: frozenset[str] = f
         private={"arguments": arguments, "accesses": ["write payments://ord_4711"], "reason": "small refund"},
         named=named,
     )
-    return next(ledger.records(start=ledger.run(lambda txn: txn.append(draft)).index))
+    appended = ledger.run(lambda txn: txn.append(draft))
+    ledger.wait_sequenced([appended.id])
+    record = ledger.record(appended.id)
+    assert record is not None
+    return record
 
 
 def test_no_argument_stands_in_the_leaf_or_in_the_database(ledger: Ledger, place: Place) -> None:

@@ -21,7 +21,7 @@ from remit.ledger.merkle import Frontier, leaf_hash
 from tests.ledger.conftest import MovedClock, Place, append
 from tests.ledger.test_processes import forking, in_child
 
-pytestmark = [pytest.mark.requirement("code:evidence_unavailable"), pytest.mark.requirement("R10")]
+pytestmark = [pytest.mark.sqlite, pytest.mark.requirement("code:evidence_unavailable"), pytest.mark.requirement("R10")]
 
 
 def _aside(path: Path) -> Callable[[], None]:

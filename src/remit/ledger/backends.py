@@ -47,6 +47,9 @@ class Backend(Protocol):
     def wait_sequenced(self, record_ids: Sequence[str], deadline: float) -> None:
         """Wait until these records are under a signed head. Raises `EvidenceUnavailable` at the deadline."""
 
+    def settle(self) -> None:
+        """Give the sequencer a moment, so that what this process has recorded is under a signed head."""
+
     def close(self) -> Head | None:
         """Nothing more is written: have what was written sequenced, and let go of everything.
 
@@ -95,6 +98,9 @@ class SqliteBackend:
 
     def wait_sequenced(self, record_ids: Sequence[str], deadline: float) -> None:
         """Records get their index, and their head its signature, in the transaction that appends them."""
+
+    def settle(self) -> None:
+        """Everything is under a signed head."""
 
     def close(self) -> None:
         """Nothing runs beside the writer."""

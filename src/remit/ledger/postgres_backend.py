@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CLOSE_PATIENCE: Final = 10.0
 """Seconds that closing waits for a signature over what was recorded last."""
 
+SETTLE_PATIENCE: Final = 5.0
+"""Seconds that verification waits for a signature over what this process has recorded last."""
+
 _HELD: Final = text(
     "SELECT classid::bigint, objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -92,6 +95,11 @@ class PostgresBackend:
             "signed head. Is a process running that holds the log's key?"
         )
 
+    def settle(self) -> None:
+        """Wait, for a while, until the last record of this process is under a signed head."""
+        if self._last_record is not None:
+            self._sequencer.wait([self._last_record], SETTLE_PATIENCE)
+
     def close(self) -> Head | None:
         """Wait for a signature over this process's last record, then stop."""
         return self._sequencer.close(self._last_record, CLOSE_PATIENCE)
@@ -113,8 +121,8 @@ class PostgresBackend:
 def migrate_postgres(store: Store, *, log: str | None) -> None:
     """Bring the schema to what this version writes, in one transaction, one process at a time.
 
-    `log` names the key of the log that is created: whoever comes second with another key is refused. Raises `UsageError`,
-    `EvidenceUnavailable`.
+    `log` names the key of the log that is created: whoever comes second with another key is refused. Raises
+    `UsageError`, `EvidenceUnavailable`.
     """
     assert isinstance(store, PostgresStore)
     try:

@@ -86,6 +86,7 @@ def give(
     check(verdict, reason, of_call=call_id is not None)
 
     def job(txn: Txn) -> str:
+        txn.hold("sessions", session_id)  # verdicts on a session come one after the other
         session = txn.get("sessions", session_id)
         if session is None:
             raise UsageError(f"no session {session_id!r} is in this ledger; `remit session list` shows them")

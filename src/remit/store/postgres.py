@@ -145,7 +145,7 @@ class PostgresStore:
             "target_session_attrs": "any" if read_only else "read-write",
             **self._arguments,
         }
-        connection = Connection.connect(**arguments, autocommit=True)
+        connection = Connection.connect(**arguments, autocommit=True, prepare_threshold=None)
         try:
             if read_only:
                 connection.patience = READING_PATIENCE
