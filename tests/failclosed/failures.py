@@ -10,14 +10,15 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from remit.testing import Clock
 from tests.postgres import Server
 
-Failure = Callable[["Place"], "Iterator[None]"]
+Fails = Callable[["Place"], AbstractContextManager[None]]
+"""A failure: a block in which storage fails."""
 
 HOLDS = """
 import fcntl, os, sys
@@ -66,7 +67,7 @@ def disk_full(place: Place) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def unlinked(name: str) -> Callable[[Place], Iterator[None]]:
+def unlinked(name: str) -> Fails:
     """A file is deleted; SQLite itself would go on and report success. (Kept aside, to be restored.)"""
 
     @contextmanager
@@ -83,7 +84,7 @@ def unlinked(name: str) -> Callable[[Place], Iterator[None]]:
     return fails
 
 
-def replaced(name: str) -> Callable[[Place], Iterator[None]]:
+def replaced(name: str) -> Fails:
     """Another file is put in the place of one that is open."""
 
     @contextmanager
@@ -176,7 +177,7 @@ def server_read_only(place: Place) -> Iterator[None]:
     finally:
         with place.server.connect() as connection:
             connection.execute("SET default_transaction_read_only = off")
-            connection.execute(f"ALTER DATABASE {place.name} RESET default_transaction_read_only")  # type: ignore[call-overload]
+            connection.execute(f"ALTER DATABASE {place.name} RESET default_transaction_read_only")
         _lose_connections(place)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import remit
 from remit.fsck import check
 from remit.testing import Clock
 from tests.failclosed import failures
-from tests.failclosed.failures import Place
+from tests.failclosed.failures import Fails, Place
 from tests.postgres import Server
 
 pytestmark = [
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
     store: str
     failure: str
-    fails: Callable[[Place], AbstractContextManager[None]]
+    fails: Fails
     says: str
 
 

@@ -16,9 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 import remit
 from remit.errors import RemitError
 from remit.fsck import compare
-from remit.testing import Clock, temporary
+from remit.testing import Clock
 from tests.core.conftest import PEOPLE
 from tests.fsck.conftest import BOB, CAROL, CATALOGUE, CHILD, GRANT, RAVI
+from tests.stores import drop_below, temporary
 
 AMOUNTS = st.sampled_from([0, 5, 12.5, 20, 33.25])
 KEYS = st.sampled_from(["1", "2", None])
@@ -39,10 +40,11 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = contextlib.ExitStack()
-        folder = self.stack.enter_context(tempfile.TemporaryDirectory())
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.stack.callback(drop_below, folder)
         self.clock = Clock()
         options: dict[str, Any] = {"clock": self.clock, "people": PEOPLE, "catalogue": CATALOGUE}
-        self.app = self.stack.enter_context(temporary(Path(folder), **options))
+        self.app = self.stack.enter_context(temporary(folder, **options))
         self.sessions: list[remit.Session] = []
         self.grants = [self.app.issue(GRANT, key="a", credential=RAVI).id]
         for key, idle in (("x", None), (None, "10m")):
@@ -199,5 +201,5 @@ Histories.TestCase.settings = settings(
 
 
 @pytest.mark.requirement("fsck")
-class TestEveryHistory(Histories.TestCase):  # type: ignore[misc]
+class TestEveryHistory(Histories.TestCase):  # type: ignore[misc, valid-type]
     """Random histories of up to forty steps."""
