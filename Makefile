@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin
 
+# What goes through a store runs on both.
+ON_POSTGRESQL := tests/ledger tests/core tests/review tests/authority/test_cedar_app.py
+
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.ready
@@ -9,6 +12,7 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(RUN)/python -m pytest -q -n auto
+	REMIT_TEST_STORE=postgresql $(RUN)/python -m pytest -q -n auto $(ON_POSTGRESQL)
 
 lint: $(VENV)/.ready
 	$(RUN)/ruff check .

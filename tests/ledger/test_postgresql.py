@@ -313,3 +313,40 @@ def test_evidence_is_only_inserted(ledger: Ledger, shared: Server, url: str) -> 
             for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
                 with pytest.raises(psycopg.Error, match="never changed"):
                     connection.execute(statement)  # type: ignore[call-overload]
+
+
+# -- rights
+
+
+def test_roles_may_append_and_read_but_change_no_evidence(shared: Server, url: str, home: Path, tmp_path: Path) -> None:
+    """An agent's process is a member of remit_writer: what it wrote it cannot take back, nor give itself an index."""
+    from remit.store.postgres import PostgresStore
+    from remit.store.roles import grant_roles
+
+    with Ledger.create(url, home=home, origin="acme.com/remit-test") as owner:
+        done = grant_roles(PostgresStore.of(url))
+        assert grant_roles(PostgresStore.of(url)) == [one for one in done if not one.startswith("CREATE ROLE")]
+        for user, role in (("agent", "remit_writer"), ("signer", "remit_sequencer"), ("auditor", "remit_reader")):
+            shared.execute(f"CREATE ROLE {user} LOGIN IN ROLE {role}")
+        agents = tmp_path / "agents"
+        agents.mkdir()
+        for name in ("kek.key", "index.key", "pin.json"):
+            (agents / name).write_bytes((home / name).read_bytes())
+        with Ledger.open(url.replace("remit@", "agent@"), home=agents) as agent:
+            append(agent, "s-1", n=1)
+            agent.run(lambda txn: txn.put("counters", "a", value="1"))
+        placed(owner, append(owner, n=2).id)
+    with Ledger.open(url.replace("remit@", "signer@"), home=home) as signer:
+        placed(signer, append(signer, n=3).id)
+    with Ledger.open(url.replace("remit@", "auditor@"), home=home, writer=False) as auditor:
+        assert auditor.verify().unsigned == 0
+    for user, statements in {
+        "agent": ("INSERT INTO leaf VALUES (9, 9)", "DELETE FROM pending", "UPDATE head SET size = 0",
+                  "INSERT INTO checkpoint VALUES (9, '')", "UPDATE payload SET ciphertext = NULL"),
+        "auditor": ("INSERT INTO counters VALUES ('b', '1')", "DELETE FROM artefact"),
+        "signer": ("UPDATE record SET body = ''", "DELETE FROM leaf", "DROP TABLE record"),
+    }.items():  # fmt: skip
+        with shared.connect(database(url), user=user) as connection:
+            for statement in statements:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement)  # type: ignore[call-overload]

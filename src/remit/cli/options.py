@@ -16,13 +16,15 @@ from remit.cli import whoami
 from remit.deploying import default_url
 from remit.errors import UsageError
 from remit.identity import Credential
+from remit.store.stores import shown, store_of
 
 Url = Annotated[
     str | None,
     typer.Option(
         "--url",
         envvar="REMIT_URL",
-        help="The ledger: sqlite:///PATH. Without it, remit.db in your data directory.",
+        help="The ledger: sqlite:///PATH or postgresql+psycopg://HOST/NAME. Without it, remit.db in your data "
+        "directory.",
         show_default=False,
     ),
 ]
@@ -114,10 +116,10 @@ def opened(
 
 def require_ledger(url: str) -> None:
     """Raises `UsageError` when no ledger is at `url`."""
-    path = database_path(url)
-    if path is not None and not path.exists():
+    if not store_of(url).exists():
         raise UsageError(
-            f"no ledger is at {url}; `remit init --url {url}` makes one, --url or $REMIT_URL names another"
+            f"no ledger is at {shown(url)}; `remit init --url {shown(url)}` makes one, "
+            "--url or $REMIT_URL names another"
         )
 
 

@@ -99,7 +99,7 @@ def run_file(path: str | Path) -> list[Result]:
     tests, lines = _read(path)
     clock = Clock(_moment(path, tests.at))
     found: list[Result] = []
-    options = {
+    options: dict[str, Any] = {
         "policies": [path.parent / one for one in tests.policies] or None,
         "catalogue": tests.catalogue if isinstance(tests.catalogue, dict) else _below(path, tests.catalogue),
         "people": path.parent / tests.people if isinstance(tests.people, str) else tests.people,
