@@ -18,19 +18,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
-
-from remit.errors import EvidenceUnavailable, RemitError, UsageError, VerificationError
+from remit.errors import EvidenceUnavailable, RemitError, UsageError
 from remit.ledger import forks
-from remit.ledger.merkle import Frontier, leaf_hash
-from remit.ledger.notes import Checkpoint, WitnessKey
-from remit.store.tables import Base
-from remit.witness.client import TIMEOUT, NotConsistent, OtherSize, WitnessClient
-from remit.witness.growth import grow
+from remit.ledger.notes import WitnessKey
+from remit.witness.client import TIMEOUT, NotConsistent, OtherSize
 from remit.witness.keeping import Keeper
 from remit.witness.policy import Policy
+from remit.witness.seats import Head, HistoryProved, Seat, newest_head
 
 if TYPE_CHECKING:
     from remit.ledger import Ledger
@@ -55,39 +51,13 @@ GRACE: Final = 1.0
 BREATH: Final = 0.02
 """Seconds between two looks at the store, however urgent."""
 
-_CHECKPOINT: Final = Base.metadata.tables["checkpoint"].c
-_EMPTY: Final = Checkpoint("", 0, b"")
-
-
-class Head(NamedTuple):
-    """A signed head as the store holds it."""
-
-    checkpoint: Checkpoint
-    note: bytes
-
-    @property
-    def size(self) -> int:
-        """How many records it covers."""
-        return self.checkpoint.size
-
-
-class _Member:
-    """One witness: its client, and the tree that it cosigned last, as far as is known here."""
-
-    def __init__(self, key: WitnessKey, url: str, timeout: float) -> None:
-        self.key = key
-        self.client = WitnessClient(key, url, timeout=timeout)
-        self.tree = Frontier()
-        self.busy = False
-        self.failed: str | None = None
-
 
 class _Round:
     """One head, who was asked for it, and who has answered."""
 
-    def __init__(self, head: Head, asked: list[_Member]) -> None:
+    def __init__(self, head: Head, asked: list[Seat]) -> None:
         self.head = head
-        self.open = {member.key for member in asked}
+        self.open = {seat.key for seat in asked}
         self.cosigned: set[WitnessKey] = set()
         self.overtaken = False
         """A witness has cosigned a later head of this very log, which another process asked it for."""
@@ -114,7 +84,9 @@ class Witnesses:
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._members = [_Member(one.key, one.url or "", self._timeout) for one in self.policy.witnesses]
+        self._seats = [
+            Seat(self._ledger, self._keeper, one.key, one.url or "", self._timeout) for one in self.policy.witnesses
+        ]
         self._round: _Round | None = None
         self._known = False
         self._news = False
@@ -173,7 +145,7 @@ class Witnesses:
         thread = self._thread
         if thread is not None and thread.is_alive() and self._alarm is None:
             try:
-                newest = self._newest()
+                newest = newest_head(self._ledger)
                 if self._failures == 0:
                     self.wait(newest.size, CLOSING)
             except RemitError as error:
@@ -183,11 +155,11 @@ class Witnesses:
             self._changed.notify_all()
         if thread is not None:
             thread.join(CLOSING)
-        for member in self._members:
-            member.client.close()
+        for seat in self._seats:
+            seat.client.close()
 
     def _reasons(self) -> str:
-        said = [f"{one.key.name}: {one.failed}" for one in self._members if one.failed]
+        said = [f"{one.key.name}: {one.failed}" for one in self._seats if one.failed]
         return f" ({'; '.join(said)})" if said else ""
 
     # -- the thread
@@ -228,7 +200,7 @@ class Witnesses:
 
     def _take_round(self) -> None:
         self._looked = time.monotonic()
-        head = self._newest()
+        head = newest_head(self._ledger)
         if not self._known:
             self._recall()
         stale = time.monotonic() - self._last >= self._refresh
@@ -238,16 +210,16 @@ class Witnesses:
             return
         with self._changed:
             self._settling = True
-            current = self._round = _Round(head, self._members)
-            idle = [member for member in self._members if not member.busy]
-            for member in idle:
-                member.busy = True
-        for member in idle:  # (2); who is busy joins when it is done with an earlier head
-            threading.Thread(target=self._ask, args=(member,), name="remit-witness", daemon=True).start()
+            current = self._round = _Round(head, self._seats)
+            idle = [seat for seat in self._seats if not seat.busy]
+            for seat in idle:
+                seat.busy = True
+        for seat in idle:  # (2); who is busy joins when it is done with an earlier head
+            threading.Thread(target=self._ask, args=(seat,), name="remit-witness", daemon=True).start()
         end = self._looked + 2 * self._timeout
         with self._changed:  # (4)
             while current.open and not self._enough(current) and not self._closed and self._alarm is None:
-                if len(current.open) + len(current.cosigned) < len(self._members):
+                if len(current.open) + len(current.cosigned) < len(self._seats):
                     end = min(end, time.monotonic() + GRACE)
                 left = end - time.monotonic()
                 if left <= 0:
@@ -258,17 +230,17 @@ class Witnesses:
     def ask_all(self) -> dict[str, str]:
         """One round, in this thread, that waits for every witness."""
         self._recall()
-        self._round = _Round(self._newest(), self._members)
+        self._round = _Round(newest_head(self._ledger), self._seats)
         if self._round.head.size == 0:
             return {}
-        threads = [threading.Thread(target=self._ask, args=(one,), daemon=True) for one in self._members]
+        threads = [threading.Thread(target=self._ask, args=(one,), daemon=True) for one in self._seats]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         if self._alarm is not None:
             raise self._alarm
-        return {one.key.name: one.failed for one in self._members if one.failed}
+        return {one.key.name: one.failed for one in self._seats if one.failed}
 
     def _come_back(self) -> None:
         with self._changed:
@@ -293,7 +265,7 @@ class Witnesses:
             before, self._failures = self._failures, 0 if enough else self._failures + 1
             self._changed.notify_all()
         if self._alarm is None and not self._hushed and current is not None and enough != (before == 0):
-            self._keeper.degraded([one.key.name for one in self._members if one.failed], over=enough)
+            self._keeper.degraded([one.key.name for one in self._seats if one.failed], over=enough)
 
     def _look_at_others(self) -> None:
         """Another process of this deployment has later heads cosigned: what it has got counts here as well."""
@@ -309,144 +281,70 @@ class Witnesses:
         self._witnessed = max(self._witnessed, current.head.size)
         return True
 
-    def _newest(self) -> Head:
-        query = select(_CHECKPOINT.size, _CHECKPOINT.note).order_by(_CHECKPOINT.size.desc()).limit(1)
-        rows = self._ledger.read().rows(query)
-        return Head(self._ledger.keys.open(rows[0][1]), rows[0][1]) if rows else Head(_EMPTY, b"")
-
     def _recall(self) -> None:
-        """Where each witness was when somebody last asked it for this ledger."""
-        for member in self._members:
-            member.tree = self._keeper.tree(member.key)
+        for seat in self._seats:
+            seat.recall()
         self._known = True
 
     # -- one witness
 
-    def _ask(self, member: _Member) -> None:
+    def _ask(self, seat: Seat) -> None:
         """Ask one witness for the head of this round, and of the one that has begun meanwhile."""
         while True:
             with self._changed:
                 current = self._round
-                if current is None or member.key not in current.open or self._closed or self._alarm is not None:
-                    member.busy = False
+                if current is None or seat.key not in current.open or self._closed or self._alarm is not None:
+                    seat.busy = False
                     return
-            failure = self._try(current, member)
+            failure = self._try(current, seat)
             with self._changed:
-                member.failed = failure
-                current.open.discard(member.key)
+                seat.failed = failure
+                current.open.discard(seat.key)
                 if failure is None:
-                    current.cosigned.add(member.key)
+                    current.cosigned.add(seat.key)
                     self._enough(current)
                 self._changed.notify_all()
 
-    def _try(self, current: _Round, member: _Member) -> str | None:
+    def _try(self, current: _Round, seat: Seat) -> str | None:
         """Why the witness did not cosign; None when it did."""
         try:
             try:
-                self._cosign(current.head, member)
+                seat.cosign(current.head)  # (3)
             except (OtherSize, NotConsistent) as error:
-                if not self._recognise(member):
+                if not seat.recognise():
                     raise
                 current.overtaken = True
                 return str(error)
+        except HistoryProved as proved:
+            self._raise_alarm(seat, proved)
+            return str(proved)
         except RemitError as error:
-            self._failed(member, str(error))
+            self._failed(seat, str(error))
             return str(error)
         except Exception as error:  # whatever it is, the round must not wait for this witness
-            logger.exception("asking witness %s failed", member.key.name)
+            logger.exception("asking witness %s failed", seat.key.name)
             return f"{type(error).__name__}: {error}"
         return None
 
-    def _failed(self, member: _Member, why: str) -> None:
-        if member.failed is None and self._alarm is None:
+    def _failed(self, seat: Seat, why: str) -> None:
+        if seat.failed is None and self._alarm is None:
             logger.warning("%s", why)
-            self._guarded(member, lambda: self._keeper.failed(member.key, why))
+            self._guarded(seat, lambda: self._keeper.failed(seat.key, why))
 
-    def _guarded(self, member: _Member, act: Callable[[], None]) -> None:
+    def _guarded(self, seat: Seat, act: Callable[[], None]) -> None:
         try:
             act()
         except RemitError as error:
-            logger.error("what witness %s did cannot be kept: %s", member.key.name, error)
+            logger.error("what witness %s did cannot be kept: %s", seat.key.name, error)
 
-    def _cosign(self, head: Head, member: _Member) -> None:
-        old = member.tree
-        if old.size > head.size:  # it cosigned a later head for another process, or the ledger was taken back
-            old = Frontier()
-        while True:
-            proof, grown = grow(old, self._leaves(old.size, head.size))
-            if grown.root() != head.checkpoint.root:
-                if old.size == 0:
-                    raise VerificationError(
-                        f"the records do not give the root of the head of {head.size}; run `remit verify`"
-                    )
-                old = Frontier()
-                continue
-            try:
-                moment, line = member.client.add_checkpoint(old.size, proof, head.note)
-                break
-            except OtherSize as other:
-                if other.known > head.size or other.known == old.size:
-                    raise
-                old = self._tree(old if old.size <= other.known else Frontier(), other.known)
-        member.tree = grown
-        self._keeper.keep(member.key, head.size, moment, line, grown)  # (3)
-
-    def _recognise(self, member: _Member) -> bool:
-        """A witness that knows of more, or of something else, is asked what it saw. True: a later head of this log.
-
-        (5): its word alone is no proof of anything; our own signature under a head that is not ours is.
-        """
-        shown = member.client.newest(self._ledger.origin)
-        if shown is None:
-            return False
-        try:
-            seen = self._ledger.keys.open(shown)
-        except VerificationError:
-            return False
-        newest = self._newest()
-        if seen.size <= newest.size:
-            tree = self._reach(member.tree, seen)
-            if tree is not None:
-                member.tree = tree
-                return True
-        happened = "records were taken back" if seen.size > newest.size else "there are two histories"
-        alarm = EvidenceUnavailable(
-            f"witness {member.key.name} cosigned a head of {seen.size} records that this log signed and this ledger "
-            f"of {newest.size} does not hold: {happened}. Nothing is recorded any more; keep the witness's checkpoint"
-        )
-        logger.critical("%s:\n%s", alarm, shown.decode())
-        self._guarded(member, lambda: self._keeper.conflict(member.key, shown))
+    def _raise_alarm(self, seat: Seat, proved: HistoryProved) -> None:
+        """(5): nothing is recorded any more, here and now."""
+        logger.critical("%s:\n%s", proved, proved.shown.decode())
+        self._guarded(seat, lambda: self._keeper.conflict(seat.key, proved.shown))
         with self._changed:
-            self._alarm = alarm
+            self._alarm = proved
             self._changed.notify_all()
-        self._ledger.company.distrust(alarm)
-        raise alarm
-
-    def _reach(self, known: Frontier, seen: Checkpoint) -> Frontier | None:
-        """The tree of a head that a witness showed, when it is this ledger's."""
-        for tree in (known, Frontier()):
-            if tree.size <= seen.size:
-                grown = self._tree(tree, seen.size)
-                if grown.root() == seen.root:
-                    return grown
-        return None
-
-    def _tree(self, tree: Frontier, size: int) -> Frontier:
-        grown = tree.copy()
-        for leaf in self._leaves(tree.size, size):
-            grown.append(leaf)
-        return grown
-
-    def _leaves(self, start: int, end: int) -> list[bytes]:
-        found: list[bytes] = []
-        if start < end:
-            for record in self._ledger.records(start=start):
-                found.append(leaf_hash(record.body))
-                if len(found) == end - start:
-                    break
-        if len(found) != end - start:
-            raise VerificationError(f"records {start} to {end - 1} are not all there; run `remit verify`")
-        return found
+        self._ledger.company.distrust(proved)
 
     # -- forks: see remit.ledger.forks
 
