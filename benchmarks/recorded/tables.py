@@ -94,9 +94,11 @@ def _show(report: Report) -> None:
     bare, benign = _attacked(report), report.bare.get(BENIGN, collections.Counter())
     runs = bare["labelled"] + benign["labelled"]
     print(f"\n## {report.pipeline}: {benign['runs']:,} benign runs, {bare['runs']:,} attacked\n")
-    same, attacked = bare["utility_as_recorded"] + benign["utility_as_recorded"], bare["attack_as_recorded"]
-    print(f"Played again without a gate, {_share(same, runs)} end with the recorded label of utility,")
-    print(f"{_share(attacked, bare['labelled'])} of the attacked with the recorded label of the attack.\n")
+    same = _share(bare["utility_as_recorded"] + benign["utility_as_recorded"], runs)
+    print(f"Played again without a gate, {same} end with the recorded label of utility.")
+    if bare["labelled"]:
+        print(f"Of the attacked, {_share(bare['attack_as_recorded'], bare['labelled'])} with that of the attack.")
+    print()
     _table(HEADINGS, [_row(report, mode) for mode in modes(report)])
     for mode, counts in report.evidence.items():
         said = ", ".join(f"{number:,} {what}" for what, number in counts.items())
