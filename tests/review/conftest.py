@@ -10,8 +10,8 @@ import pytest
 
 import remit
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE, TRIAGE
+from tests.stores import temporary
 
 GRANT: dict[str, Any] = {
     **TRIAGE,

@@ -15,9 +15,9 @@ import pytest
 import remit
 from remit.signing import GRANT_TYPE
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE
 from tests.review.conftest import GRANT, PEOPLE, Tools, attempt
+from tests.stores import temporary
 
 WORKLOAD = "spiffe://acme.com/ns/prod/triage"
 

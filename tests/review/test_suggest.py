@@ -15,9 +15,9 @@ from remit.authority.source import read_grant
 from remit.errors import UsageError
 from remit.review.suggest import Suggestion, suggest
 from remit.testing import Clock
-from tests.stores import temporary
 from tests.core.conftest import CATALOGUE
 from tests.review.conftest import GRANT, PEOPLE, Tools, attempt
+from tests.stores import temporary
 
 DORA = "user:dora@acme.com"
 OPEN: dict[str, Any] = {

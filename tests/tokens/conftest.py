@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import remit
 from remit.signing import SigningKey
 from remit.testing import Clock
-from tests.stores import temporary
 from remit.tokens import TokenVerifier
 from remit.tokens.jose import jwk_of
+from tests.stores import temporary
 
 ISSUER = "https://login.acme.com"
 US = "https://agents.acme.com"

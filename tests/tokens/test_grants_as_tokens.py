@@ -20,10 +20,10 @@ from remit.authority.terms import GrantTerms, issue_terms
 from remit.errors import GrantError, IdentityError, UsageError
 from remit.signing import SigningKey
 from remit.testing import Clock, denies, permits
-from tests.stores import temporary
 from remit.tokens import TokenVerifier, prove
 from remit.tokens.jose import b64url, jwk_of, private_jwk, sign
 from remit.tokens.projection import DETAILS_TYPE, TOKEN_TYPE, constraint_in, content_from, details_of, grant_claims
+from tests.stores import temporary
 from tests.tokens.conftest import GRANT, TRIAGE, data, everything
 
 OTHER = "https://tools.acme.com"

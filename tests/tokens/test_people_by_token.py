@@ -13,8 +13,8 @@ import remit
 from remit import Credential
 from remit.errors import IdentityError, UsageError
 from remit.testing import Clock
-from tests.stores import temporary
 from remit.tokens import TokenVerifier
+from tests.stores import temporary
 from tests.tokens.conftest import GRANT, ISSUER, US, TestIssuer, data, everything
 
 
