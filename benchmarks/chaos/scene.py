@@ -1,4 +1,4 @@
-"""What both chaos programs share: the grant, the tools, and how a check in a process of its own reports back.
+"""What the chaos programs share: the grant, the tools, and how a check in a process of its own reports back.
 
 Every process that opens a ledger here is forked from one that has only *imported* Remit, so that a hundred processes
 cost a hundred forks and not a hundred imports.
@@ -45,11 +45,11 @@ GRANT: dict[str, Any] = {
 PERSON = "user:olga@acme.com"
 
 
-def opened(url: str) -> Any:
-    """The app of this process."""
+def opened(url: str, home: Path | None = None) -> Any:
+    """The app of this process. `home` where it does not lie beside the database."""
     import remit
 
-    return remit.open(url, development=True, catalogue=CATALOGUE)
+    return remit.open(url, development=True, catalogue=CATALOGUE, home=home)
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -91,14 +91,14 @@ def answered(work: Callable[[], Any]) -> Any:
 
 
 class Side:
-    """A file beside the ledger in which a process says what it was told. One `write` per line; a kill loses nothing
-    that was written, because the operating system has it."""
+    """A file beside the ledger in which a process says what it was told. One `write` per line, synced."""
 
     def __init__(self, path: Path) -> None:
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def say(self, *words: object) -> None:
         os.write(self._handle, (" ".join(str(word) for word in words) + "\n").encode())
+        os.fdatasync(self._handle)
 
     @staticmethod
     def read(path: Path) -> list[list[str]]:

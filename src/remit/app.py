@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from remit import recovery
 from remit.authority.durations import read_span
+from remit.burying import Burying
 from remit.custodians import CustodianActs
 from remit.deployment import Deployment, Listener, logger
 from remit.errors import Denied, EvidenceUnavailable, UsageError
@@ -45,6 +46,7 @@ class App(IssuerActs, OverseerActs, CustodianActs):
         self.deployment = deployment
         self.gate = Gate(deployment)
         self._recovered_by: int | None = None
+        self._burying: Burying | None = None
         self._lock = threading.Lock()
         _opened.add(self)
 
@@ -135,12 +137,17 @@ class App(IssuerActs, OverseerActs, CustodianActs):
         )
 
     def recover(self) -> None:
-        """Settle what dead writers left: their calls without an outcome become `unknown`. Precedes the first write."""
+        """Settle what dead writers left: their calls without an outcome become `unknown`. Precedes the first write.
+
+        From then on that is looked after from time to time, as long as this app is open.
+        """
         with self._lock:
             if self._recovered_by == os.getpid():
                 return
             recovery.recover(self.deployment)
             self._recovered_by = os.getpid()
+            if self._burying is None:
+                self._burying = Burying(self.deployment)
 
     def record_no_grant(self, tool: str, arguments: Mapping[str, Any], denied: Denied) -> None:
         """Record the refusal of a call that had no session at all."""

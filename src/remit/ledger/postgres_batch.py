@@ -32,7 +32,7 @@ from remit.ledger.forks import abandon
 from remit.ledger.lease import HeldLeases, ServerLease, lock_number
 from remit.ledger.merkle import EMPTY_ROOT
 from remit.ledger.pending import Changed, Key, Pending
-from remit.store.postgres import Connection, PostgresStore, state_of
+from remit.store.postgres import Connection, PostgresStore, Silent, state_of
 from remit.store.postgres_sql import STATEMENTS, Statement
 from remit.store.shapes import Row, shape_of
 
@@ -142,15 +142,28 @@ class PostgresBatch:
         if trouble is not None:
             raise BatchFailed(EvidenceUnavailable(str(trouble)))
         try:
-            if self._driver is None:
+            if not self._goes_on():
                 self._connect()
-            self._start()
+                self._start()
         except EvidenceUnavailable as error:
             self.close()
             raise BatchFailed(error) from error
         except (psycopg.Error, SQLAlchemyError) as error:
             self.close()
             raise BatchFailed(self._store.unavailable(error)) from error
+
+    def _goes_on(self) -> bool:
+        """Begin on the connection that is there. One that was lost while nothing was under way is made anew, once."""
+        if self._driver is None:
+            return False
+        try:
+            self._start()
+        except Silent:
+            raise
+        except psycopg.OperationalError:
+            self.close()
+            return False
+        return True
 
     def _start(self) -> None:
         driver = self._driver

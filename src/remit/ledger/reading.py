@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Select, cast, literal, null, select, union_all
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from remit.errors import EvidenceUnavailable, UsageError, VerificationError
+from remit.errors import EvidenceUnavailable, RemitError, UsageError, VerificationError
 from remit.ledger.payload import Sealer
 from remit.ledger.records import parse_leaf
 from remit.store.stores import Store
@@ -55,6 +55,11 @@ class Record:
     def placed(self) -> bool:
         """Whether the record has its index."""
         return self._index is not None
+
+    @property
+    def place(self) -> int | None:
+        """`index`, and None while there is none: for showing it."""
+        return self._index
 
     @property
     def order(self) -> int:
@@ -150,7 +155,8 @@ class Reader:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection for the block. Raises `VerificationError` when what is stored cannot be read."""
+        """A connection for the block. Raises `VerificationError` when what is stored cannot be read, and
+        `EvidenceUnavailable` when the server does not answer."""
         with self.reading():
             with self._lock:
                 found = self._idle.pop() if self._idle else None
@@ -162,7 +168,7 @@ class Reader:
                 if found is not None:
                     found.close()
                     found = None
-                raise VerificationError(f"the ledger at {self._store} cannot be read: {_first_line(error)}") from error
+                raise self._store.unreadable(error) from error
             finally:
                 if found is not None:
                     self._keep(found)
@@ -212,7 +218,7 @@ class Reader:
         try:
             with self.connection() as connection:
                 return ask(connection)
-        except VerificationError as error:
+        except RemitError as error:
             cause = error.__cause__
             if not isinstance(cause, DBAPIError) or not cause.connection_invalidated:
                 raise
@@ -326,8 +332,3 @@ class Reader:
         self._changed = threading.Condition(self._lock)
         self._idle, self._active, self._paused = [], 0, False
         self._engine = self._store.reading_engine()
-
-
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).splitlines()[0] if str(cause) else type(cause).__name__

@@ -130,6 +130,12 @@ class SqliteStore:
         """See `at_rest`."""
         return at_rest(self.path)
 
+    def unreadable(self, error: BaseException) -> VerificationError:
+        """What a failure to read means."""
+        cause = getattr(error, "orig", None) or error
+        text = str(cause).strip()
+        return VerificationError(f"the ledger at {self} cannot be read: {text.splitlines()[0] if text else cause!r}")
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[SqliteSnapshot]:
         """One unchanging view of the database. Whatever SQLite cannot read becomes a `VerificationError`."""

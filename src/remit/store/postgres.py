@@ -40,6 +40,15 @@ LOCK_TIMEOUT: Final = "5s"
 IDLE_TIMEOUT: Final = "30s"
 """After which the server ends the transaction of a process that stopped in the middle, and frees its locks."""
 
+_NOTICES: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": f"{PATIENCE:g}s",
+}
+"""The server's side: within about ten seconds it sees that a host has lost its power or its network, and frees what
+that one held: the lead of the sequencer, its leases, rows. By itself it waits for two hours. Ignored on a socket."""
+
 OLDEST: Final = 140000
 """The oldest version that is supported, as `server_version_num` says it."""
 
@@ -174,13 +183,15 @@ class PostgresStore:
             raise EvidenceUnavailable(f"the server of {self} is version {version}; expected {OLDEST} or newer")
         # A commit is acknowledged once it is on disk here; where a standby has to have it too, that stays so.
         wait_for = "off" if relaxed else synchronous if synchronous in ("on", "remote_apply") else "on"
-        for name, value in (
-            ("synchronous_commit", wait_for),
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("lock_timeout", LOCK_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
-        ):
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        settings = {
+            "synchronous_commit": wait_for,
+            "statement_timeout": STATEMENT_TIMEOUT,
+            "lock_timeout": LOCK_TIMEOUT,
+            "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
+            **_NOTICES,
+        }
+        asked = ", ".join(f"set_config({name!r}, {value!r}, false)" for name, value in settings.items())
+        connection.execute(f"SELECT {asked}")
         connection.synchronous = wait_for
 
     def reading_engine(self) -> Engine:
@@ -210,9 +221,16 @@ class PostgresStore:
             f"{_ADVICE.get(_kind(error), 'Nothing was recorded, so nothing may run.')}"
         )
 
+    def unreadable(self, error: BaseException) -> EvidenceUnavailable | VerificationError:
+        """What a failure to read means: nothing about the ledger while the server is away, else that it is damaged."""
+        cause = getattr(error, "orig", None) or error
+        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+            return EvidenceUnavailable(f"the ledger at {self} cannot be read now: {first_line(error)}")
+        return VerificationError(f"the ledger at {self} cannot be read: {first_line(error)}")
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
-        """One unchanging view. Whatever cannot be read becomes a `VerificationError`."""
+        """One unchanging view. Whatever cannot be read becomes a `VerificationError`, or `EvidenceUnavailable`."""
         try:
             connection = self.connect(purpose="verifier", read_only=True)
         except psycopg.Error as error:
@@ -223,7 +241,7 @@ class PostgresStore:
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 yield PostgresSnapshot(connection)
         except (psycopg.Error, SQLAlchemyError, UnicodeDecodeError) as error:
-            raise VerificationError(f"the ledger at {self} cannot be read as one: {first_line(error)}") from error
+            raise self.unreadable(error) from error
 
 
 class PostgresSnapshot:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
-from remit.errors import UsageError
+from remit.errors import RemitError, UsageError
 from remit.store.engine import SCHEME, SqliteStore
 
 POSTGRES: tuple[str, ...] = ("postgresql+psycopg://", "postgresql://")
@@ -58,8 +58,11 @@ class Store(Protocol):
     def at_rest(self) -> bool:
         """Whether what is there cannot change: connections to it are not kept."""
 
+    def unreadable(self, error: BaseException) -> RemitError:
+        """What a failure to read means: `VerificationError`, or `EvidenceUnavailable` where nobody answers."""
+
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """A view for the block. Raises `VerificationError` for whatever cannot be read."""
+        """A view for the block. Raises what `unreadable` says for whatever cannot be read."""
 
 
 def store_of(url: str) -> Store:

@@ -1,0 +1,1 @@
+"""What breaks, broken: processes, servers, hosts."""
