@@ -17,7 +17,7 @@ from remit.signing import GRANT_TYPE
 from remit.testing import Clock
 from tests.core.conftest import CATALOGUE
 from tests.review.conftest import GRANT, PEOPLE, Tools, attempt
-from tests.stores import temporary
+from tests.stores import tamper, temporary
 
 WORKLOAD = "spiffe://acme.com/ns/prod/triage"
 
@@ -83,6 +83,7 @@ def test_revocation_expiry_and_limits_are_read_again_on_each_call(
     assert len(tools.entered) == 2
 
 
+@pytest.mark.sqlite
 @pytest.mark.requirement("R21")
 def test_reserving_and_recording_happen_together_or_not_at_all(
     app: remit.App, grant: remit.Grant, tools: Tools, tmp_path: Path
@@ -152,6 +153,7 @@ def _other(text: str) -> str:
         "session",
     ],
 )
+@pytest.mark.sqlite  # its SQL is; bytes of a body on a server are as much evidence
 def test_no_part_of_a_record_can_be_swapped(tmp_path: Path, part: str) -> None:
     """Who, where, with whose approval, on what, what was decided and why: one letter changed, and nothing verifies."""
     text = _approved_call(tmp_path)[part]
@@ -185,8 +187,7 @@ def test_a_grant_that_was_not_signed_and_recorded_here_authorises_nothing(
     """A row in the grants table is no authority: the signature and the record of its issue are checked."""
     with temporary(tmp_path, catalogue=CATALOGUE) as app:
         grant = app.issue(GRANT, credential="user:dora@acme.com")
-    with closing(sqlite3.connect(tmp_path / "remit.db")) as database, database:
-        database.execute(f"UPDATE grants SET {column} = ?", (value,))
+    tamper(tmp_path, f"UPDATE grants SET {column} = '{value}'")
 
     with temporary(tmp_path, catalogue=CATALOGUE) as app, pytest.raises(remit.GrantError) as raised:
         app.session(grant.id).open()

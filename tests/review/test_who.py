@@ -94,6 +94,7 @@ def test_a_deed_shows_the_terms_that_it_was_decided_under(
     assert [deed.bindings["change"] for deed in (before, after)] == ["CHG-7", "CHG-8"]
 
 
+@pytest.mark.sqlite
 def test_the_index_does_not_tell_a_thief_which_resources_were_touched(
     app: remit.App, session_id: str, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ class Answer:
     method: str
     roles: tuple[str, ...]
     time: str
-    record: int
+    record: int | None
 
     @classmethod
     def of(cls, record: Record) -> Answer:
@@ -35,7 +35,7 @@ class Answer:
             method=by["method"],
             roles=tuple(by["roles"]),
             time=record.time,
-            record=record.index,
+            record=record.place,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Step(_Json):
     """One decision about the call. `again` is what its record gives today; `same` None where that cannot be found out,
     and `why_not` says why."""
 
-    index: int
+    index: int | None
     record: str
     type: str
     time: str
@@ -147,7 +147,7 @@ def explain(deployment: Deployment, session_id: str, call_id: str) -> tuple[Step
 
 
 def _step(deployment: Deployment, recall: Recall, record: Record) -> Step:
-    recorded = (record.index, record.id, record.type, record.time, Verdict.of(record.data["decision"]))
+    recorded = (record.place, record.id, record.type, record.time, Verdict.of(record.data["decision"]))
     reason = (record.disclosed() or {}).get("reason")
     try:
         recalled = recall.of(record)

@@ -40,7 +40,7 @@ TYPES: Final = (*DECIDED, "call.outcome")
 class Difference:
     """A recorded decision that its own record does not give again."""
 
-    index: int
+    index: int | None
     record: str
     call: str
     tool: str
@@ -49,8 +49,9 @@ class Difference:
     reason: str
 
     def __str__(self) -> str:
+        place = self.record if self.index is None else self.index
         return (
-            f"record {self.index} ({self.tool}): recorded {self.recorded} by {self.recorded.rule}, "
+            f"record {place} ({self.tool}): recorded {self.recorded} by {self.recorded.rule}, "
             f"decided again {self.now} by {self.now.rule}: {self.reason}"
         )
 
@@ -132,7 +133,7 @@ def decided_again(deployment: Deployment, recalled: Recalled) -> Decision:
 
 def _difference(record: Record, recalled: Recalled, decision: Decision) -> Difference:
     return Difference(
-        record.index,
+        record.place,
         record.id,
         record.data["call"],
         record.data["tool"],
