@@ -110,20 +110,25 @@ class _Delegation:
         self.refused: dict[str, Any] = {}
 
     def run(self) -> Grant:
-        ledger = self.deployment.ledger
         self.result, self.source_digest = self._content(issuing.load(self.deployment, self.parent_id).terms)  # (1)
+        made = self.deployment.ledger.run(self._attempt)
+        if isinstance(made, DelegationWidened):
+            raise made
+        return issuing.load(self.deployment, made)
+
+    def _attempt(self, txn: Txn) -> str | DelegationWidened:
+        """The child's id, or why there is none, which is recorded at the time that whoever asked has signed."""
         try:
-            grant_id = ledger.run(self._job)
+            return self._job(txn)
         except DelegationWidened as error:
-            draft = ledger.draft(
+            draft = self.deployment.ledger.draft(
                 "grant.refused",
                 session=self.refused.get("session"),
                 data={**self.refused, "code": error.code, "reasons": len(error.problems)},
                 private={"reason": "\n".join(error.problems)},
             )
-            ledger.run(lambda txn: txn.append(draft))
-            raise
-        return issuing.load(self.deployment, grant_id)
+            txn.append(draft)
+            return error
 
     def _job(self, txn: Txn) -> str:
         deployment = self.deployment

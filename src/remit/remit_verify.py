@@ -526,7 +526,9 @@ def read_policy(content: bytes) -> tuple[tuple[LogKey, ...], Quorum]:
                 case ["witness", name, vkey] | ["witness", name, vkey, _]:
                     define(name, Key.parse(vkey, COSIGNER))
                 case ["group", name, count, *members] if members:
-                    many = {"all": len(members), "any": 1}.get(count, int(count) if count.isdecimal() else 0)
+                    many = {"all": len(members), "any": 1}.get(
+                        count, int(count) if re.fullmatch("[1-9][0-9]{0,4}", count) else 0
+                    )
                     if not 1 <= many <= len(members):
                         raise Misuse(f"{count!r} of {len(members)} members")
                     define(name, Quorum(many, tuple(take(member) for member in members)))
@@ -618,10 +620,20 @@ OUTSIDE: Final = frozenset({"manifest.json", "exported/record", "exported/proof.
 """Files that the manifest does not list, because they vouch for it."""
 
 
-class Files:
-    """The files of a bundle, by name; each is checked against the manifest when it is read."""
+MAX_FILE: Final = 2**30
+"""Bytes of one file that are read. None that Remit writes comes near it, so a larger one is no part of a bundle."""
 
-    def __init__(self, names: Iterable[str], fetch: Callable[[str], bytes]) -> None:
+MAX_ZIP: Final = 2**32
+"""Bytes of a zip that are read: more does not fit into the only kind that is written."""
+
+
+class Files:
+    """The files of a bundle, by name; each is checked against the manifest when it is read.
+
+    `fetch` reads no more of a file than one byte beyond what it is asked for.
+    """
+
+    def __init__(self, names: Iterable[str], fetch: Callable[[str, int], bytes]) -> None:
         self.names = frozenset(names)
         self._fetch = fetch
         self._listed: Mapping[str, Any] = {}
@@ -633,14 +645,16 @@ class Files:
     @classmethod
     def of(cls, content: Mapping[str, bytes]) -> Files:
         """Files in memory."""
-        return cls(content, content.__getitem__)
+        return cls(content, lambda name, _: content[name])
 
     @classmethod
     def open(cls, path: Path) -> Files:
         """A folder or a zip. Raises `Misuse` when there is none."""
-        if path.is_dir():
-            return _folder(path)
         try:
+            if path.is_dir():
+                return _folder(path)
+            if path.stat().st_size > MAX_ZIP:
+                raise NotVerified(f"{path.name} is larger than a bundle's zip can be")
             return cls.of(read_zip(path.read_bytes()))
         except OSError as error:
             raise Misuse(f"cannot read a bundle from {path}: {error.strerror}") from error
@@ -649,7 +663,10 @@ class Files:
         """A file that vouches for itself. Raises `NotVerified` when it is missing."""
         if name not in self.names:
             raise NotVerified(f"{name} is missing")
-        return self._fetch(name)
+        content = self._fetch(name, MAX_FILE)
+        if len(content) > MAX_FILE:
+            raise NotVerified(f"{name} is larger than a file of a bundle may be")
+        return content
 
     def bind(self, listed: Mapping[str, Any]) -> None:
         """Step (2): from here on nothing is read that the manifest does not list, byte for byte."""
@@ -663,8 +680,12 @@ class Files:
         """A file as the manifest lists it."""
         if name not in self._listed:
             raise NotVerified(f"{name} is missing")
-        content = self._fetch(name)
-        if self._listed[name] != {"sha256": sha256(content), "size": len(content)}:
+        listed = self._listed[name]
+        size = listed.get("size") if isinstance(listed, dict) else None
+        if type(size) is not int or not 0 <= size <= MAX_FILE:
+            raise NotVerified(f"the manifest does not say how large {name} is")
+        content = self._fetch(name, size)
+        if listed != {"sha256": sha256(content), "size": len(content)}:
             raise NotVerified(f"{name} is not what the manifest lists: it was changed")
         self._unread.discard(name)
         return content
@@ -691,7 +712,13 @@ def _folder(path: Path) -> Files:
                 names.append(entry.relative_to(path).as_posix())
             else:
                 raise NotVerified(f"{entry.name!r} is neither a file nor a folder; links lead out of a bundle")
-    return Files(names, lambda name: _content(path / name))
+    return Files(names, lambda name, most: _bounded(path / name, most))
+
+
+def _bounded(path: Path, most: int) -> bytes:
+    """The content of a file; of one that is larger than it may be, one byte more than that."""
+    with path.open("rb") as file:
+        return file.read(most + 1)
 
 
 def write_zip(content: Mapping[str, bytes]) -> bytes:
@@ -806,7 +833,7 @@ RECORD_TYPES: Final[Mapping[str, frozenset[str]]] = {
 _LEAF: Final = frozenset({"data", "id", "mono", "prev", "time", "type", "v", "writer", "wseq"})
 _MORE: Final = frozenset({"artefacts", "private", "session", "sseq"})
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 _HASH: Final = re.compile(r"([0-9a-f]{64})?\Z")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _FORMS: Final = (
@@ -896,6 +923,7 @@ class Seen:
     rotations: dict[int, Any] = field(default_factory=dict)
     chains: dict[str, int] = field(default_factory=dict)
     statements: int = 0
+    vouched: int = 0
     notes: set[str] = field(default_factory=set)
     records: int = 0
 
@@ -941,6 +969,8 @@ class Seen:
             if self.only is None and not self.whole and leaf["type"] != "session.opened":
                 return  # it began before the range; its writers' numbers show that nothing in the range is left out
             session = self.sessions[name] = _Session()
+        if leaf["type"] == "session.opened" and session.counts:
+            raise NotVerified(f"record {index} opens session {name}, which had records before", index)
         if leaf["type"] == "session.closed":
             last = {known: count - 1 for known, count in session.counts.items()}
             if leaf["data"]["writers"] != last:
@@ -1050,8 +1080,59 @@ def check_grant(index: int, data: Mapping[str, Any], content: bytes, seen: Seen)
         raise NotVerified(f"the grant of record {index} is not readable", index)
     said = {**{name: terms.get(name) for name in _GRANT_SAYS}, "principal": body.get("principal")}
     recorded = {**{name: data.get(there) for name, there in _GRANT_SAYS.items()}, "principal": data.get("principal")}
-    if said != recorded or body.get("agent") != data.get("agent"):
+    issuer = data.get("issuer")
+    issued_by = issuer.get("subject") if isinstance(issuer, dict) else None
+    if said != recorded or body.get("agent") != data.get("agent") or terms.get("issuer") != issued_by:
         raise NotVerified(f"record {index} says something else than the grant that it is about", index)
+
+
+ACTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "approval.approve": {"approval.decided": "approval call shown"},
+    "approval.refuse": {"approval.decided": "approval call shown"},
+    "auth.login": {"auth.succeeded": ""},
+    "call.resolve": {"call.resolved": "call outcome"},
+    "evidence.erase": {"evidence.erased": "scope"},
+    "evidence.export": {"evidence.exported": "bundle"},
+    "evidence.exported": {"evidence.exported": "record path"},
+    "fsck.repair": {"config.changed": "findings rows records"},
+    "grant.accept": {"grant.issued": "grant issuer of"},
+    "grant.amend": {"grant.amended": "grant version"},
+    "grant.delegate": {"grant.delegated": "grant parent content", "grant.refused": "parent"},
+    "grant.issue": {"grant.issued": "grant content"},
+    "grant.refuse": {"grant.refused": "request grant"},
+    "grant.revoke": {"grant.revoked": "grant"},
+    "key.rotate": {"key.rotated": "former vkey"},
+    "person.enrol": {"person.enrolled": "person key"},
+    "person.remove": {"person.removed": "person key"},
+    "review.revealed": {"review.revealed": "record path"},
+    "review.verdict": {"review.verdict": "session call verdict reason seen"},
+    "session.close": {"session.closed": "session"},
+    "session.resume": {"session.resumed": "session"},
+    "token.issue": {"token.issued": "grant"},
+    "tool.accept": {"tool.accepted": "tool definition"},
+}
+"""What a person can sign → the type of the record that says so → what both of them have to name, and alike."""
+
+_ANSWERS: Final = {"approval.approve": "approved", "approval.refuse": "refused"}
+
+
+def _check_act(index: int, leaf: Mapping[str, Any], said: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """A signature under one act says nothing of another, nor of what it does not name."""
+    act, kind = said.get("act"), leaf["type"]
+    names = ACTS.get(act, {}).get(kind) if isinstance(act, str) else None
+    if names is None:
+        raise NotVerified(f"record {index} is a {kind}, and what was signed for it is {act!r}", index)
+    recorded = {**leaf["data"], **({"session": leaf["session"]} if "session" in leaf else {})}
+    token = recorded.get("from_token")
+    if act == "grant.accept" and isinstance(token, dict):
+        recorded |= {name: token.get(name) for name in ("issuer", "of")}  # whose grant it was before
+    missing = sorted(name for name in names.split() if name not in about or name not in recorded)
+    other = sorted(name for name in about.keys() & recorded.keys() if _differs(about[name], recorded[name]))
+    if missing or other:
+        what = (missing or other)[0]
+        raise NotVerified(f"what {said.get('subject')} signed and what record {index} says differ in {what}", index)
+    if act in _ANSWERS and leaf["data"].get("answer") != _ANSWERS[act]:
+        raise NotVerified(f"record {index} says {leaf['data'].get('answer')!r}, and what was signed is {act}", index)
 
 
 def check_statements(index: int, leaf: Mapping[str, Any], seen: Seen, origin: str) -> None:
@@ -1069,23 +1150,36 @@ def check_statements(index: int, leaf: Mapping[str, Any], seen: Seen, origin: st
             raise NotVerified(f"the statement in record {index} is about nothing", index)
         if (said.get("log"), said.get("subject"), said.get("time")) != (origin, subject, leaf["time"]):
             raise NotVerified(f"the statement in record {index} was made for another log, person or time", index)
-        recorded = {**leaf["data"], **({"session": leaf["session"]} if "session" in leaf else {})}
-        other = sorted(name for name in about.keys() & recorded.keys() if _differs(about[name], recorded[name]))
-        if other:
-            raise NotVerified(f"what {subject} signed and what record {index} says differ in {other[0]}", index)
+        _check_act(index, leaf, said, about)
         seen.statements += 1
+    seen.vouched += sum(1 for _ in _vouched(leaf["data"]))
 
 
-def _identities(node: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(node, dict):
-        proved = node.get("authenticated") is True and node.get("method") == "ed25519" and "subject" in node
-        if proved or "statement" in node:
+def _identities(data: Any) -> Iterator[Mapping[str, Any]]:
+    """Identities that a signature has to prove."""
+    for node in _mappings(data):
+        if "statement" in node or (_authenticated(node) and node.get("method") == "ed25519"):
             yield node
-        for item in node.values():
-            yield from _identities(item)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _identities(item)
+
+
+def _vouched(data: Any) -> Iterator[Mapping[str, Any]]:
+    """Identities of people for which there is the host's word alone."""
+    return (node for node in _mappings(data) if _authenticated(node) and "statement" not in node)
+
+
+def _authenticated(node: Mapping[str, Any]) -> bool:
+    return "subject" in node and node.get("authenticated") is True
+
+
+def _mappings(data: Any) -> Iterator[Mapping[str, Any]]:
+    waiting = [data]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
 
 
 def _differs(signed: Any, recorded: Any) -> bool:
@@ -1118,9 +1212,15 @@ def check_disclosures(name: str, content: bytes, seen: Seen) -> int:
     for value, path in zip(values, paths, strict=True):
         if not isinstance(value, dict) or value.keys() != {"path", "salt", "value"} or not isinstance(path, str):
             raise NotVerified(f"{what} is malformed", index)
+        if not path.startswith("/"):
+            raise NotVerified(f"{what}: {path!r} is no pointer to a value", index)
         if not isinstance(value["salt"], str) or not re.fullmatch(r"[0-9a-f]{64}", value["salt"]):
             raise NotVerified(f"{what}: the salt of {path} is not 32 bytes in hex", index)
-        made = hmac.new(bytes.fromhex(value["salt"]), canonical(value["value"]), hashlib.sha256).hexdigest()
+        try:
+            written = canonical(value["value"])
+        except (ValueError, RecursionError) as error:
+            raise NotVerified(f"{what}: {path} is no value of canonical JSON", index) from error
+        made = hmac.new(bytes.fromhex(value["salt"]), written, hashlib.sha256).hexdigest()
         if made != _committed(private, path):
             raise NotVerified(f"{what}: {path} is not what record {index} commits to", index)
     return len(values)
@@ -1320,6 +1420,8 @@ class Tiles:
         self._files = files
         self._head = head
         self.since: Head | None = None
+        if len(files.below("tile/entries/")) != -(-head.size // TILE):  # before as many names are made up
+            raise NotVerified(f"the bundles of entries are not those of a log of {head.size} records")
         expected = {f"tile/entries/{name}" for name in tile_names(head.size)} | set(_tile_files(head.size))
         if expected != {f"tile/{name}" for name in files.below("tile/")} or files.below("records/"):
             raise NotVerified(f"the tiles are not those of a log of {head.size} records")
@@ -1443,8 +1545,9 @@ def _check_artefacts(files: Files, seen: Seen, *, whole: bool) -> None:
     grants = {data["digest"]: (index, data) for index, data in seen.grants}
     if len(grants) != len(seen.grants):
         raise NotVerified("two records issue the same grant")
-    for digest in sorted(seen.chains.keys() - grants.keys()):
-        raise NotVerified(f"record {seen.chains[digest]} ran under a grant that no record here issues: {digest}")
+    for digest, index in sorted(seen.chains.items()):
+        if digest not in grants or grants[digest][0] > index:
+            raise NotVerified(f"record {index} ran under a grant that no record here issues before it: {digest}", index)
     for digest in sorted(here):
         content = files.read(f"artefacts/{digest.removeprefix('sha256:')}")
         if f"sha256:{sha256(content)}" != digest:
@@ -1473,6 +1576,12 @@ def _verified(
         )
     if not by.get("authenticated"):
         notes.append(f"who exported it is claimed, not proved: {by.get('subject')}")
+    if seen.vouched:
+        notes.append(
+            f"{seen.vouched} acts are by somebody whom the log's host authenticated in another way than by a key: it "
+            "vouches for them, and no signature of theirs is here"
+        )
+    notes.append("report.html and README.md are the exporter's own words: nothing here compares them with the records")
     return Verified(
         origin=head.origin,
         size=head.size,
@@ -1563,6 +1672,13 @@ def _content(path: Path) -> bytes:
         raise Misuse(f"cannot read {path}: {error.strerror}") from error
 
 
+def printable(text: str) -> str:
+    """A line in which nothing that a record says ends the line, moves the cursor, or turns the direction of writing."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
+    )
+
+
 def sentences(found: Verified) -> list[str]:
     """What was verified, for a person."""
     scope = found.scope
@@ -1580,7 +1696,7 @@ def sentences(found: Verified) -> list[str]:
         f"{found.disclosed} values are disclosed, and are what was recorded; {found.erased} records are erased."
     )
     said.append(f"Exported by {found.exported['by']} at {found.exported['time']}, record {found.exported['record']}.")
-    return said + [f"Note: {note}." for note in found.notes]
+    return [printable(line) for line in [*said, *(f"Note: {note}." for note in found.notes)]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -1609,10 +1725,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.json:
             print(json.dumps({"verified": False, "at": error.index, "why": str(error)}))  # noqa: T201
         else:
-            print(f"NOT verified: {error}", file=sys.stderr)  # noqa: T201
+            print(printable(f"NOT verified: {error}"), file=sys.stderr)  # noqa: T201
         return 1
     except Misuse as error:
-        print(f"remit-verify: {error}", file=sys.stderr)  # noqa: T201
+        print(printable(f"remit-verify: {error}"), file=sys.stderr)  # noqa: T201
         return 2
     print(json.dumps({"verified": True, **found.as_dict()}) if given.json else "\n".join(sentences(found)))  # noqa: T201
     return 0

@@ -20,7 +20,7 @@ from remit.ledger.merkle import Frontier, leaf_hash
 from remit.ledger.notes import Signer
 
 Leaf = dict[str, Any]
-Change = Callable[[list[Leaf]], None]
+Change = Callable[[list[Leaf]], object]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,20 @@ def log_key(home: Path) -> Ed25519PrivateKey:
     return key
 
 
-def rewrite(database: Database, change: Change, origin: str, key: Ed25519PrivateKey | None) -> None:
+def rewrite(
+    database: Database,
+    change: Change,
+    origin: str,
+    key: Ed25519PrivateKey | None,
+    *,
+    encode: Callable[[Leaf], bytes] = canonical,
+) -> None:
     """Change parsed records, and make everything else fit. Without a key the old heads stay as they were signed."""
     leaves = [json.loads(body) for body in database.bodies()]
     last_of = {size: leaves[size - 1]["id"] for size in database.heads()}
     before = {leaf["id"] for leaf in leaves}
     change(leaves)
-    bodies = _recompute(leaves)
+    bodies = recompute(leaves, encode)
     places = {leaf["id"]: index for index, leaf in enumerate(leaves)}
     gone = sorted(before - places.keys())
     ends = {places[last] + 1 for last in last_of.values() if last in places} | {len(leaves)}
@@ -99,7 +106,7 @@ def _marks(values: Collection[Any]) -> str:
     return ",".join("?" * len(values))
 
 
-def _recompute(leaves: list[Leaf]) -> list[bytes]:
+def recompute(leaves: list[Leaf], encode: Callable[[Leaf], bytes] = canonical) -> list[bytes]:
     """Sequences, chains and counts as if nothing had ever been otherwise."""
     bodies: list[bytes] = []
     last: dict[str, tuple[int, str]] = {}
@@ -113,6 +120,6 @@ def _recompute(leaves: list[Leaf]) -> list[bytes]:
             place = (leaf["session"], leaf["writer"])
             leaf["sseq"] = counts.get(place, 0)
             counts[place] = leaf["sseq"] + 1
-        bodies.append(canonical(leaf))
+        bodies.append(encode(leaf))
         last[leaf["writer"]] = (wseq + 1, leaf_hash(bodies[-1]).hex())
     return bodies

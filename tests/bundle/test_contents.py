@@ -303,7 +303,7 @@ def test_a_grant_that_the_deployment_did_not_sign_is_refused(
     [issued] = [record for record in app.records() if record.type == "grant.issued"]
     terms = json.loads(app.ledger.artefact(issued.data["digest"]))
     terms["grant"]["task"] = "Do anything"
-    draft = app.ledger.draft("grant.amended", data=dict(issued.data))
+    draft = app.ledger.draft("grant.issued", data=dict(issued.data))
 
     def job(txn: Any) -> None:
         draft.data["digest"] = txn.artefact(canonical(terms))

@@ -108,7 +108,7 @@ def _not_verified(why: str, index: int | None, as_json: bool) -> NoReturn:
         show_json({"verified": False, "at": index, "why": why})
     else:
         where = f" at record {index}" if index is not None else ""
-        say(f"NOT verified{where}: {why}")
+        say(remit_verify.printable(f"NOT verified{where}: {why}"))
     raise typer.Exit(NO) from None
 
 

@@ -251,7 +251,7 @@ def _problem(leaf: Any) -> str | None:
     kind = RECORD_TYPES.get(leaf["type"]) if isinstance(leaf["type"], str) else None
     if kind is None:
         return f"is of unknown type {leaf['type']!r}"
-    if leaf["v"] != kind.version or leaf["v"] is True:
+    if leaf["v"] != kind.version or type(leaf["v"]) is not int:
         return f"is a {leaf['type']} of version {leaf['v']!r}; this verifier knows version {kind.version}"
     data = leaf["data"]
     if not isinstance(data, dict) or not kind.required <= data.keys():
