@@ -66,7 +66,7 @@ def tamper(folder: Path, *statements: str, name: str = "remit.db", keep_triggers
             connection.execute("SET session_replication_role = replica")  # as the owner of the server may
         for statement in statements:
             translated = re.sub(r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea", statement).replace("AS BLOB)", "AS bytea)")
-            connection.execute(translated)  # type: ignore[call-overload]
+            connection.execute(translated)
 
 
 def query(folder: Path, statement: str, *, name: str = "remit.db") -> list[tuple[Any, ...]]:

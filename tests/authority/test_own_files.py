@@ -111,7 +111,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "command",
         [
-            "git status", "pytest tests/remit", "make remit", "ls remit", "cat /work/remit/README.md", "mkdir -p remit",
+            "git status", "pytest tests/remit", "make remit", "ls remit", "cat /srv/remit/README.md", "mkdir -p remit",
             "uv add remit", "python -m pytest remit", "python remittance.py", "python -m remittance", "echo remit",
             "pytest -c remit.cfg", "pytest src/remit/cli", "python -c 'print(1)'", "grep -r remit src",
         ],

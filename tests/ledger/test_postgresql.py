@@ -310,7 +310,7 @@ def test_evidence_is_only_inserted(ledger: Ledger, shared: Server, url: str) -> 
         for table in ("record", "leaf", "checkpoint"):
             for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
                 with pytest.raises(psycopg.Error, match="never changed"):
-                    connection.execute(statement)  # type: ignore[call-overload]
+                    connection.execute(statement)
 
 
 # -- rights
@@ -347,4 +347,4 @@ def test_roles_may_append_and_read_but_change_no_evidence(shared: Server, url: s
         with shared.connect(database(url), user=user) as connection:
             for statement in statements:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute(statement)  # type: ignore[call-overload]
+                    connection.execute(statement)

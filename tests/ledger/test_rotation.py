@@ -7,14 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import remit
 from remit.errors import EvidenceUnavailable, IdentityError, UsageError, VerificationError
-from remit.ledger import Ledger
+from remit.ledger import Appended, Draft, Ledger, Txn
 from remit.ledger.epochs import Epoch, LogKeys
 from remit.ledger.keys import Home
 from remit.ledger.merkle import Frontier, leaf_hash
@@ -55,6 +55,10 @@ class Rotated:
         return [
             (size, bytes(note)) for size, note in self.place.query("SELECT size, note FROM checkpoint ORDER BY size")
         ]
+
+
+def _appending(draft: Draft) -> Callable[[Txn], Appended]:
+    return lambda txn: txn.append(draft)
 
 
 def _bytes(content: bytes) -> str:
@@ -219,7 +223,7 @@ def test_jobs_that_wait_beside_a_rotation_come_after_it(place: Place) -> None:
         change = ledger.draft("key.rotated", data={"key": "log", "vkey": after.vkey})
         futures = []
         for number, draft in enumerate(drafts):
-            futures.append(ledger.submit(lambda txn, draft=draft: txn.append(draft)))
+            futures.append(ledger.submit(_appending(draft)))
             if number == 20:
                 turned = ledger.submit(lambda txn: txn.append(change))
         ledger.rotated(turned.result().id, after)

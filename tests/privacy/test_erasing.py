@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -210,7 +209,7 @@ class TestWhatIsErased:
             ({"session": session, "subject": RAVI}, "say what to erase"),
         ):
             with pytest.raises(remit.UsageError, match=sentence):
-                app.erase(**wrong, reason="again", credential=WHO)  # type: ignore[arg-type]
+                app.erase(**wrong, reason="again", credential=WHO)
         with pytest.raises(remit.UsageError, match="takes a reason"):
             app.erase(session=session, reason=" ", credential=WHO)
 
@@ -220,7 +219,7 @@ class TestWhoMayErase:
     PEOPLE = {"ann@acme.com": {"roles": ["privacy"]}, "bob@acme.com": {"roles": ["finance"]}}  # noqa: RUF012
 
     @pytest.fixture
-    def place(self, tmp_path: Path) -> Iterator[tuple[str, str, dict[str, remit.Credential]]]:
+    def place(self, tmp_path: Path) -> tuple[str, str, dict[str, remit.Credential]]:
         keys = {name: remit.Credential.generate(f"user:{name}@acme.com") for name in ("ann", "bob")}
         with temporary(tmp_path, catalogue=CATALOGUE, people=self.PEOPLE) as app:
             for name, key in keys.items():

@@ -94,7 +94,9 @@ def test_a_call_may_ask_for_more_and_never_for_less(deployed: Deployed, tool: To
             session.call("kb.search", {}, run=tool, wait="certain")
         assert [one.get("wait") for one in data(app, "call.intent")] == ["witnessed", "sequenced", None]
         comment = next(app.ledger.records(types=["call.intent"]))
-        assert app.ledger.company.witnesses.witnessed > comment.index
+        witnesses = app.ledger.company.witnesses
+        assert witnesses is not None
+        assert witnesses.witnessed > comment.index
 
 
 def test_a_deployment_may_ask_for_it_of_every_call_and_says_so(deployed: Deployed, tool: Tool) -> None:

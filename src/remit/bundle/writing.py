@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from remit.errors import UsageError
 from remit.remit_verify import write_zip
 
 
-class Sink:
+class Sink(ABC):
     """Takes files, and knows their digests."""
 
     def __init__(self) -> None:
@@ -26,8 +27,9 @@ class Sink:
             self.listed[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
         self._write(name, content)
 
+    @abstractmethod
     def _write(self, name: str, content: bytes) -> None:
-        raise NotImplementedError
+        """Put the bytes where they belong."""
 
 
 class _Folder(Sink):
