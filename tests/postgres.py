@@ -63,7 +63,7 @@ class Server:
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """One statement as the server's owner."""
         with self.connect(database) as connection:
-            found = connection.execute(statement)  # type: ignore[call-overload]
+            found = connection.execute(statement)
             return list(found.fetchall()) if found.description else []
 
     # -- its life
@@ -71,8 +71,14 @@ class Server:
     def start(self, *settings: str) -> None:
         """Start the server, and wait until it answers."""
         options = [*self._settings, *settings]
-        command = [self.programs / "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses="]
-        for setting in ("max_connections=100", "shared_buffers=32MB", "max_wal_size=256MB", *options):
+        command = [str(self.programs / "postgres"), "-D", str(self.data), "-k", str(self.folder)]
+        for setting in (
+            "listen_addresses=",
+            "max_connections=100",
+            "shared_buffers=32MB",
+            "max_wal_size=256MB",
+            *options,
+        ):
             command += ["-c", setting]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
@@ -81,7 +87,7 @@ class Server:
             try:
                 self.connect().close()
             except psycopg.OperationalError:
-                if time.monotonic() > until or self._process.poll() is not None:
+                if time.monotonic() > until or (self._process is not None and self._process.poll() is not None):
                     raise
                 time.sleep(0.02)  # the server offers nothing to wait for
             else:
