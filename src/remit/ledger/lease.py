@@ -189,10 +189,11 @@ class Watch:
         now = time.monotonic()
         found = []
         with self._lock:
-            free = {row["id"]: row for row in running if lock_number(row["id"]) not in held}
+            rows = {row["id"]: row for row in running}
+            free = [writer for writer in rows if lock_number(writer) not in held]
             self._free_since = {writer: self._free_since.get(writer, now) for writer in free}
-            for writer, row in free.items():
-                lives = _process_lives(row)
-                if lives is False or (lives is None and now - self._free_since[writer] >= GRACE):
+            for writer, row in rows.items():
+                lives = _process_lives(row)  # a process that is gone is, whoever has inherited its sockets
+                if lives is False or (lives is None and now - self._free_since.get(writer, now) >= GRACE):
                     found.append(writer)
         return found

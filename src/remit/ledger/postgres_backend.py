@@ -105,10 +105,12 @@ class PostgresBackend:
         return self._sequencer.close(self._last_record, CLOSE_PATIENCE)
 
     def before_fork(self) -> None:
-        """The child abandons what it inherits."""
+        """Make sure that a child knows of every connection that it inherits, to abandon it."""
+        self._sequencer.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        """Nothing was stopped."""
+        """Go on."""
+        self._sequencer.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """A new writer, with leases of its own."""

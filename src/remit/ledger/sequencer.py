@@ -53,6 +53,9 @@ STANDBY: Final = 0.5
 RETRY: Final = 1.0
 """Seconds before the database is tried again after a failure."""
 
+FORK_PATIENCE: Final = 10.0
+"""Seconds that a fork waits for a connection that is being made."""
+
 LEADER: Final = lock_number("sequencer")
 
 
@@ -74,6 +77,7 @@ class Sequencer:
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._connecting = threading.Lock()
         self._wake = threading.Event()
         self._signed_something = threading.Condition()
         self._stopping = False
@@ -85,6 +89,7 @@ class Sequencer:
         self._newest_body: bytes | None = None
         self._said: str | None = None
         self._idle = IDLE[0]
+        self._paused = False
 
     # -- whoever appends
 
@@ -180,7 +185,8 @@ class Sequencer:
         return self._frontier is not None and self._frontier.size > self._signed
 
     def _connect(self) -> Connection:
-        self._connection = self._store.connect(purpose="sequencer")
+        with self._connecting:  # a fork waits: a child has to know of every socket that it inherits
+            self._connection = self._store.connect(purpose="sequencer")
         return self._connection
 
     def _hold_leases(self, connection: Connection) -> None:
@@ -339,6 +345,15 @@ class Sequencer:
             return None
         found = self._home.pin().keys.open(row[0])
         return Head(found.size, found.root)
+
+    def before_fork(self) -> None:
+        """Wait while a connection is being made."""
+        self._paused = self._connecting.acquire(timeout=FORK_PATIENCE)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if self._paused:
+            self._connecting.release()
 
     def after_fork_in_child(self, leases: HeldLeases) -> None:
         """The parent's thread is not here, and its connection is not ours."""
