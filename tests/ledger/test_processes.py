@@ -329,4 +329,6 @@ def test_a_stopped_process_that_holds_the_lock_refuses_others_in_time(place: Pla
         holder.wait(timeout=30)
     append(ledger)
     assert ran == []
-    assert ledger.verify().size == 3
+    assert ledger.verify().size == 4
+    [gap] = ledger.records(types=["recorder.gap"])
+    assert gap.data["lost"] == 2
