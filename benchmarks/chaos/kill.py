@@ -21,6 +21,7 @@ are dead:
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import select
@@ -160,6 +161,8 @@ class Run:
         place, since, sides = self.place, self._since, self._unchecked
         found = answered(lambda: check(place.url(), place.home, self.grant_id, since, sides))
         self.wrong += [f"after kill {self.killed}: {text}" for text in found["wrong"]]
+        if found["superseded"]:
+            self.wrong.append(f"{found['superseded']} calls of living processes were taken for those of dead ones")
         self.segments.append(Segment(since, found["size"], found["digest"]))
         self._since, self._unchecked = found["size"], []
 
@@ -185,6 +188,7 @@ def run(store: str, kills: int, *, seed: int, seconds: float, keep: bool = False
     """Returns (what happened, violations)."""
     import remit  # noqa: F401 - before the forks, so that none of them imports it again
 
+    logging.getLogger("remit").setLevel(logging.CRITICAL)  # what breaks is said thousands of times
     folder = Path(tempfile.mkdtemp(prefix="remit-kill-"))
     place = place_of(store, folder)
     began, notes = time.monotonic(), folder / "notes"
