@@ -76,6 +76,7 @@ def flips(value: Any) -> Iterator[tuple[str, str, Any]]:
         for bit in range(64):
             flipped = (value ^ (1 << bit)) & (2**64 - 1)
             yield f"bit {bit}", "?", flipped - 2**64 if flipped >= 2**63 else flipped
+        yield from (("is of another type", "?", other) for other in ("x", b"x", 0.5))
         return
     kind = "TEXT" if isinstance(value, str) else "BLOB"
     raw = value.encode() if isinstance(value, str) else value

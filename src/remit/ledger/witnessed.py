@@ -90,7 +90,7 @@ def check_cosignatures(view: Snapshot) -> int:
         except (VerificationError, UnicodeDecodeError, AttributeError) as error:
             raise VerificationError(
                 f"a cosignature that is kept on the head of {size} records does not hold: {error}",
-                index=max(0, size - 1),
+                index=max(0, size - 1) if isinstance(size, int) else None,
             ) from error
         count += 1
     return count
