@@ -343,6 +343,16 @@ _INTEROP: Final = _family(
     },
 )
 
+_CHAOS: Final = _family(
+    "issue 4, chaos",
+    {
+        "chaos:kill": "kill -9 of writers, sequencers and servers loses nothing acknowledged; what dangles is unknown.",
+        "chaos:hosts": "Two hosts share one ledger and its budgets exactly, killed or cut off at any time.",
+        "chaos:away": "A server that cannot be reached is unavailable, and says nothing about the evidence.",
+        "chaos:bury": "Who runs on finds out that a writer of another host is dead, and settles its calls.",
+    },
+)
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
     **_AMENDING,
     **_DELEGATION,
@@ -358,4 +368,5 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     **_HOSTILE,
     **_PRIVACY,
     **_INTEROP,
+    **_CHAOS,
 }

@@ -288,21 +288,24 @@ def spend(net: Network, budget: int, most: int) -> tuple[str, str]:
     """See (3) of the module's docstring. Returns (the grant, what happened)."""
     grant_id = str(answered(lambda: begin(net.auditor, grant_of("calls", budget))))
     first = len(net.sides)
-    for host in net.hosts:
-        net.start(host, lambda side, host=host: spender(host.home, grant_id, side))  # type: ignore[misc]
-    living, strikes, until = set(net.hosts), 0, time.monotonic() + PATIENCE * 5
-    while living:
-        time.sleep(net.chance.random() * 0.8)
-        living = {host for host in living if host.status() is None}
+
+    def start(host: lan.Host) -> Path:
+        return net.start(host, lambda side: spender(host.home, grant_id, side))
+
+    living, strikes, until = {host: start(host) for host in net.hosts}, 0, time.monotonic() + PATIENCE * 5
+    while living := {host: side for host, side in living.items() if host.status() is None}:
         if time.monotonic() > until:
             raise NeverError("the budget was not spent")
-        if living and strikes < most:
-            host = net.chance.choice(sorted(living, key=lambda host: host.number))
-            how = "powered off" if net.chance.random() < 0.3 else "killed"
-            (host.power_off if how == "powered off" else host.kill)()
-            net.struck[how] += 1
-            strikes += 1
-            net.start(host, lambda side, host=host: spender(host.home, grant_id, side))  # type: ignore[misc]
+        time.sleep(net.chance.random() * 0.2)
+        host = net.chance.choice(list(living))
+        early = net.chance.random() < 0.02  # while it boots, opens and recovers
+        if strikes == most or not (early or said(living[host], "ran")):
+            continue
+        how = "powered off" if net.chance.random() < 0.3 else "killed"
+        (host.power_off if how == "powered off" else host.kill)()
+        net.struck[how] += 1
+        strikes += 1
+        living[host] = start(host)
     codes = Counter(code for side in net.sides[first:] for code in said(side, "denied"))
     if set(codes) != {"limit_reached"}:
         net.wrong.append(f"refused for {dict(codes)}")
@@ -348,7 +351,8 @@ def run(*, quick: bool, budget: int, kills: int, seed: int, keep: bool = False) 
     """Returns (what happened, violations)."""
     from remit.ledger import lease
 
-    logging.getLogger("remit").setLevel(logging.CRITICAL)
+    for noisy in ("remit", "psycopg"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     lan.enter()
     folder, began = Path(tempfile.mkdtemp(prefix="remit-hosts-")), time.monotonic()
     grace = hurried() if quick else lease.GRACE

@@ -188,7 +188,8 @@ def run(store: str, kills: int, *, seed: int, seconds: float, keep: bool = False
     """Returns (what happened, violations)."""
     import remit  # noqa: F401 - before the forks, so that none of them imports it again
 
-    logging.getLogger("remit").setLevel(logging.CRITICAL)  # what breaks is said thousands of times
+    for noisy in ("remit", "psycopg"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what breaks is said thousands of times
     folder = Path(tempfile.mkdtemp(prefix="remit-kill-"))
     place = place_of(store, folder)
     began, notes = time.monotonic(), folder / "notes"

@@ -5,6 +5,7 @@ Linux namespaces, by root only. Everything is gone when the process ends that ca
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -99,7 +100,8 @@ class Host:
 
     def kill(self) -> None:
         """End every process of it at once; its kernel still says goodbye to the server."""
-        os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self._outside, 0)
 
     def power_off(self) -> None:

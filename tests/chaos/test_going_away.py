@@ -44,6 +44,7 @@ def _name(folder: Path) -> str:
     return "d" + folder.name.replace("-", "_").lower()
 
 
+@pytest.mark.requirement("chaos:away")
 def test_a_server_that_is_away_is_unavailable_evidence_and_not_broken_evidence(own: Server, opened: remit.App) -> None:
     """Nothing is known about a ledger that cannot be reached: nobody may read that as a finding of tampering."""
     grant = opened.issue(GRANT, credential="user:olga@acme.com")
@@ -63,6 +64,8 @@ def test_a_server_that_is_away_is_unavailable_evidence_and_not_broken_evidence(o
         assert session.call("crm.note", {}, run=lambda: "noted") == "noted"
 
 
+@pytest.mark.requirement("chaos:bury")
+@pytest.mark.requirement("I7")
 def test_who_runs_on_buries_who_died_on_another_host(
     own: Server, opened: remit.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
