@@ -18,7 +18,6 @@ from remit.ids import new_id
 from remit.ledger import files, forks
 from remit.ledger.backends import Backend, backend_of, migrate
 from remit.ledger.chain import RELAXED
-from remit.ledger.chain import RELAXED
 from remit.ledger.companions import Company
 from remit.ledger.epochs import LogKeys
 from remit.ledger.heartbeat import Heart
@@ -345,13 +344,16 @@ class Ledger:
         """Queries over the read models: `.rows(select)`, `.mappings(select)`. Never through the writer."""
         return self._reader
 
-    def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Verified:
-        """Recompute everything, with the pinned key as the only trust root. Raises `VerificationError`."""
+    def verify(self, *, progress: Callable[[int, int], object] | None = None, jobs: int = 1) -> Verified:
+        """Recompute everything, with the pinned key as the only trust root. Raises `VerificationError`.
+
+        `jobs` processes share the work on a long log.
+        """
         if self._backend is not None:
             self._backend.settle()
         self._pin = self._home.pin()
         with self._reader.reading():
-            found = verify(self._store, self._pin, self._sealer, progress)
+            found = verify(self._store, self._pin, self._sealer, progress, jobs=jobs)
         self._home.advance_pin(found.size, found.root)
         return found
 

@@ -63,6 +63,23 @@ class Frontier:
         peaks.append(leaf)
         self.size += 1
 
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add leaf hashes, level by level: the same tree as one `append` after the other, sooner."""
+        nodes, peaks, rest = list(leaves), self.peaks, self.size
+        self.size += len(nodes)
+        fresh: list[bytes] = []
+        while nodes:
+            if rest & 1:
+                nodes.insert(0, peaks.pop())
+            if len(nodes) & 1:
+                fresh.append(nodes.pop())
+            nodes = [
+                _sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=True)
+            ]
+            rest >>= 1
+        fresh.reverse()
+        peaks += fresh
+
     def root(self) -> bytes:
         """The tree head (RFC 6962, 2.1); SHA-256 of nothing when there is no leaf."""
         if not self.peaks:

@@ -67,6 +67,11 @@ class Sealer:
         """Looks through every value that was not looked through before; None where the deployment turned it off."""
 
     @property
+    def wrapping(self) -> Wrapping:
+        """What wraps record keys."""
+        return self._wrapping
+
+    @property
     def key_id(self) -> str:
         """Which key wraps record keys."""
         return self._wrapping.id

@@ -137,8 +137,11 @@ class SqliteStore:
         return VerificationError(f"the ledger at {self} cannot be read: {text.splitlines()[0] if text else cause!r}")
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[SqliteSnapshot]:
-        """One unchanging view of the database. Whatever SQLite cannot read becomes a `VerificationError`."""
+    def snapshot(self, shared: str | None = None) -> Iterator[SqliteSnapshot]:
+        """One unchanging view of the database as it is now, whatever is `shared`.
+
+        What SQLite cannot read becomes a `VerificationError`.
+        """
         if not self.path.exists():
             raise VerificationError(f"there is no ledger at {self.path}")
         try:
@@ -172,6 +175,9 @@ class SqliteSnapshot:
     def tables(self) -> set[str]:
         """The names of the tables that are there."""
         return {name for (name,) in self.all("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def share(self) -> None:
+        """Other processes cannot have this view; what they open later holds everything that this one does."""
 
     def damage(self) -> str | None:
         """What SQLite's own check finds first: an index that does not show what its table holds, and so on."""

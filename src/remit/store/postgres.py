@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Literal
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
@@ -229,8 +230,11 @@ class PostgresStore:
         return VerificationError(f"the ledger at {self} cannot be read: {first_line(error)}")
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[PostgresSnapshot]:
-        """One unchanging view. Whatever cannot be read becomes a `VerificationError`, or `EvidenceUnavailable`."""
+    def snapshot(self, shared: str | None = None) -> Iterator[PostgresSnapshot]:
+        """One unchanging view, with `shared` that of another connection.
+
+        Whatever cannot be read becomes a `VerificationError`, or `EvidenceUnavailable`.
+        """
         try:
             connection = self.connect(purpose="verifier", read_only=True)
         except psycopg.Error as error:
@@ -239,6 +243,8 @@ class PostgresStore:
             with connection:
                 connection.patience = float("inf")  # sorting a large ledger takes as long as it takes
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                if shared is not None:
+                    connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(shared)))
                 yield PostgresSnapshot(connection)
         except (psycopg.Error, SQLAlchemyError, UnicodeDecodeError) as error:
             raise self.unreadable(error) from error
@@ -265,6 +271,10 @@ class PostgresSnapshot:
         """The names of the tables that are there."""
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = ANY (current_schemas(false))"
         return {name for (name,) in self.all(query)}
+
+    def share(self) -> str:
+        """The name under which other connections have this view, for as long as it is open."""
+        return str(self.one("SELECT pg_export_snapshot()")[0])
 
     def damage(self) -> str | None:
         """An index that the server itself calls invalid."""

@@ -27,6 +27,9 @@ class Snapshot(Protocol):
     def tables(self) -> set[str]:
         """The names of the tables that are there."""
 
+    def share(self) -> str | None:
+        """What lets other connections have this very view, see `Store.snapshot`; None where that cannot be."""
+
     def damage(self) -> str | None:
         """What the database says is wrong with its own structure; None when it finds nothing."""
 
@@ -61,8 +64,11 @@ class Store(Protocol):
     def unreadable(self, error: BaseException) -> RemitError:
         """What a failure to read means: `VerificationError`, or `EvidenceUnavailable` where nobody answers."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """A view for the block. Raises what `unreadable` says for whatever cannot be read."""
+    def snapshot(self, shared: str | None = None) -> AbstractContextManager[Snapshot]:
+        """A view for the block; `shared` names one that is open elsewhere (`Snapshot.share`).
+
+        Raises what `unreadable` says for whatever cannot be read.
+        """
 
 
 def store_of(url: str) -> Store:
