@@ -159,9 +159,9 @@ class App(IssuerActs, OverseerActs, CustodianActs):
         """The ledger's records in order, of one session or of all."""
         return self.ledger.records(session=session_id)
 
-    def verify(self) -> Verified:
-        """Recompute everything. Raises `VerificationError` saying where it breaks."""
-        return self.ledger.verify()
+    def verify(self, *, jobs: int = 1) -> Verified:
+        """Recompute everything, with `jobs` processes. Raises `VerificationError` saying where it breaks."""
+        return self.ledger.verify(jobs=jobs)
 
     def on(self, event: str, listener: Listener) -> None:
         """Call `listener(details)` after a fact is durable: one of `EVENTS`."""

@@ -16,6 +16,7 @@ from remit.cli.output import at, console, facts, plural, show_json
 from remit.deploying import default_url
 from remit.errors import UsageError, VerificationError
 from remit.ledger import Ledger, Verified
+from remit.ledger.helping import MAX_JOBS
 from remit.ledger.witnessed import Witnessed, require_witnessed
 from remit.witness.policy import Policy
 
@@ -50,6 +51,8 @@ BundlePath = Annotated[
     typer.Argument(metavar="BUNDLE", help="A folder or zip of evidence. Without it, the ledger.", show_default=False),
 ]
 
+Jobs = Annotated[int, typer.Option(help="Processes that share the work on a long ledger.", min=1, max=MAX_JOBS)]
+
 
 def verify(
     bundle: BundlePath = None,
@@ -59,6 +62,7 @@ def verify(
     policy: PolicyFile = None,
     fresh: Fresh = None,
     since: Since = None,
+    jobs: Jobs = 1,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +78,10 @@ def verify(
         wanted = _quorum(witness, quorum, policy)
         if fresh is not None and wanted is None:
             raise UsageError("--fresh asks how old the word of witnesses may be: name them with --witness or --policy")
-        _ledger(url, as_json, wanted, read_span("--fresh", fresh))
+        _ledger(url, as_json, wanted, read_span("--fresh", fresh), jobs)
     else:
+        if jobs != 1:
+            raise UsageError("--jobs is for a ledger; a BUNDLE is checked by one process")
         _bundle(bundle, key, witness, quorum, policy, fresh, since, as_json)
 
 
@@ -130,12 +136,12 @@ def _text(given: str) -> str:
     return path.read_text(encoding="utf-8").strip() if "+" not in given and path.is_file() else given
 
 
-def _ledger(url: str | None, as_json: bool, quorum: Policy | None, fresh: timedelta | None) -> None:
+def _ledger(url: str | None, as_json: bool, quorum: Policy | None, fresh: timedelta | None, jobs: int) -> None:
     url = url or default_url()
     require_ledger(url)
     try:
         with Ledger.open(url, writer=False) as ledger:
-            found = ledger.verify()
+            found = ledger.verify(jobs=jobs)
             origin, key = ledger.origin, ledger.verifier_key
             silent = ledger.silences()
             witnessed = None if quorum is None else require_witnessed(ledger.read(), quorum, fresh=fresh)
