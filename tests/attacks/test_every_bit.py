@@ -39,7 +39,7 @@ class Uncommitted(SqliteStore):
         self._connection = connection
 
     @contextmanager
-    def snapshot(self) -> Iterator[SqliteSnapshot]:
+    def snapshot(self, shared: str | None = None) -> Iterator[SqliteSnapshot]:
         """See `SqliteStore.snapshot`."""
         try:
             yield SqliteSnapshot(self._connection)
