@@ -358,8 +358,10 @@ class PostgresBatch:
     def look(self, changed: Changed, key: str) -> Row:
         """The whole row of one that was put without looking. Not to be changed."""
         if not changed.known:
-            stored = self._stored(changed.shape.name, key)
-            self._read.setdefault((changed.shape.name, key), stored)
+            place = (changed.shape.name, key)
+            stored = self._stored(*place)
+            if not self._locked.get(place):  # written here already: this is what it will be, not what others see
+                self._read.setdefault(place, stored)
             changed.known, changed.fresh = True, stored is None
             if stored is not None:
                 changed.row = stored | {name: changed.row[name] for name in changed.given}
