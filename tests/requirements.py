@@ -321,10 +321,10 @@ _AMENDING: Final = _family(
 _PRIVACY: Final = _family(
     "issue 4, privacy",
     {
-        "privacy:secret": "A secret argument lies nowhere: no payload, reason, error, result, log or page; answers bind to it.",
+        "privacy:secret": "A secret argument lies nowhere, in no payload, reason, result, log or page; answers bind to it.",
         "privacy:redact": "A redacted argument is shown only by an act of a person that is recorded first.",
         "privacy:marks": "A grant adds marks and takes none away; dropping one widens a delegated grant.",
-        "privacy:detector": "Secrets of known shape are only committed to, marked or not; what merely looks random is kept.",
+        "privacy:detector": "Secrets of known shape are only committed to; what only looks random is kept.",
         "privacy:results": "Results are kept, only committed to, or masked, by the catalogue's word and by size.",
         "privacy:keys": "Record keys are wrapped by a key in the home, in the environment, or by a key service.",
         "privacy:erase": "After erasing, the text is in no file, byte for byte, and every proof verifies.",

@@ -40,7 +40,7 @@ class Clock:
 
 @contextmanager
 def temporary(folder: Path, *, url: str | None = None, clock: Clock | None = None, **options: Any) -> Iterator[App]:
-    """A development app on a SQLite file in `folder`, or on the database behind `url`; `options` as for `remit.open`."""
+    """A development app on a SQLite file in `folder`, or on what `url` names; `options` as for `remit.open`."""
     options.setdefault("development", True)
     app = remit.open(url or f"sqlite:///{folder / 'remit.db'}", clock=clock, **options)
     try:

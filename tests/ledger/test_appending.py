@@ -134,7 +134,7 @@ def test_a_job_that_breaks_a_unique_column_fails_alone(ledger: Ledger) -> None:
     futures = [ledger.submit(job) for job in (note(ledger, n=1), issue("g-2"), note(ledger, n=2))]
     gate.open.set()
     assert index_of(ledger, futures[0].result()) < index_of(ledger, futures[2].result())
-    with pytest.raises(EvidenceUnavailable, match="(?i)unique"):
+    with pytest.raises(EvidenceUnavailable, match=r"(?i)unique"):
         futures[1].result()
     assert [row["id"] for row in ledger.read().mappings(select(GrantRow))] == ["g-1"]
     ledger.verify()

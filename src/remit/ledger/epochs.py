@@ -114,7 +114,7 @@ class LogKeys:
                     )
             if any(name == self.origin for name, _ in said.signatures):
                 raise VerificationError(
-                    f"the head of {size} records of {self.origin} is signed by no key that is known here: somebody else "
+                    f"the head of {size} records of {self.origin} is signed by no key that is known here: someone else "
                     "signed it, or the log's key may have been rotated (whoever runs it has the list: `remit key list`)"
                 )
         return open_checkpoint(note, verifier)

@@ -47,9 +47,7 @@ _OF_ONE_JOB = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_TOOBIG", "
 class SqliteBatch:
     """See the module's docstring, and `remit.ledger.batch.Batch`."""
 
-    def __init__(
-        self, database: Path, locks: Path, lock: Path, signer: LogSigner, *, relaxed: bool = False
-    ) -> None:
+    def __init__(self, database: Path, locks: Path, lock: Path, signer: LogSigner, *, relaxed: bool = False) -> None:
         self._database = database
         self._locks = locks
         self._lock_path = lock

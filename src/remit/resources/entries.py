@@ -77,7 +77,7 @@ class EntrySpec(BaseModel):
     labels: list[str] = []
     """What a session has touched once this tool ran."""
     result: Literal["keep", "commit", "redact"] = "keep"
-    """`commit`: of what the tool returns, the ledger has commitment and size only; `redact`: reviewers see it masked."""
+    """`commit`: of what the tool returns, the ledger keeps commitment and size only; `redact`: people see it masked."""
     on_text_change: Literal["deny", "finding"] = "deny"
     """When only words of the tool's definition changed: refuse its calls until a person accepts that, or record it."""
 

@@ -50,8 +50,9 @@ Undecidable = Literal[
 """Why a recorded call is not decided again, or not under other files.
 
 `erased`: its arguments are gone. `secret`: the decision reads what was only committed to. `beside`: it was refused by
-something that is no decision about its authority, such as a call id that came before. `not_kept`: its arguments could not be kept as evidence. `adapter`: the adapter refused what
-its framework would have changed. `inexact`: its arguments were objects, of which evidence keeps the content only.
+something that is no decision about its authority, such as a call id that came before. `not_kept`: its arguments could
+not be kept as evidence. `adapter`: the adapter refused what its framework would have changed. `inexact`: its arguments
+were objects, of which evidence keeps the content only.
 `own_files`: Remit's own files lay elsewhere. `facts_missing`: the new guardrails read what was not recorded.
 `artefact_missing`: a file that it was decided by is not in this ledger. `other_grant`: the new grant is not for this
 session."""
