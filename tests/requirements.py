@@ -321,7 +321,7 @@ _AMENDING: Final = _family(
 _PRIVACY: Final = _family(
     "issue 4, privacy",
     {
-        "privacy:secret": "A secret argument lies nowhere, in no payload, reason, result, log or page; answers bind to it.",
+        "privacy:secret": "A secret argument lies in no payload, reason, result, log or page; answers bind to it.",
         "privacy:redact": "A redacted argument is shown only by an act of a person that is recorded first.",
         "privacy:marks": "A grant adds marks and takes none away; dropping one widens a delegated grant.",
         "privacy:detector": "Secrets of known shape are only committed to; what only looks random is kept.",

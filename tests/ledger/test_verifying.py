@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.errors import UsageError, VerificationError
-from remit.ledger import Ledger
+from remit.ledger import Draft, Ledger, Txn
 from remit.ledger.canonical import canonical
 from remit.ledger.forms import Forms, plain
 from remit.ledger.merkle import Frontier, leaf_hash
@@ -215,10 +216,15 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
+def _append_all(drafts: list[Draft], txn: Txn) -> None:
+    for draft in drafts:
+        txn.append(draft)
+
+
 def _fill(ledger: Ledger, part: int) -> None:
     for at in range(0, RECORDS // 2, 50):
         drafts = [_draft(ledger, n) for n in range(at, at + 50)]
-        ledger.run(lambda txn, drafts=drafts: [txn.append(draft) for draft in drafts])
+        ledger.run(partial(_append_all, drafts))
     kept = [record for record in ledger.records() if record.private]
     chosen = kept[3 + part].id
 
