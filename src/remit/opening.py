@@ -154,6 +154,7 @@ def join(deployment: Deployment, txn: Txn, session_id: str, workload: Workload |
     """A writer's first record in a session says that it takes part, unless it has one there already."""
     own = select(col(RecordRow.rid)).where(col(RecordRow.session) == session_id, col(RecordRow.writer) == txn.writer)
     if not txn.rows(own.limit(1)):
+        deployment.record_configuration(txn)  # this process may decide by other files than the one that began
         known = (workload or Workload.this_process()).as_record()
         txn.append(deployment.ledger.draft("session.joined", session=session_id, data={"workload": known}))
 
