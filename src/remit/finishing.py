@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -105,7 +104,7 @@ class Finishing:
             if returned and durability.may_queue(self._deployment, ticket.tool):
                 self._queue(session.id, ticket, job, status)
             else:
-                _, stopped = await durable(self._ledger.submit(job))
+                _, stopped = await self._ledger.arun(job)
         except BaseException as failure:
             self._unrecorded(session, ticket, job, status, failure, error)
             raise
@@ -163,17 +162,4 @@ def _not_begun(ticket: Ticket) -> Status:
     return "pending" if ticket.resumed else "not_run"
 
 
-async def durable(future: Future[T]) -> tuple[T, asyncio.CancelledError | None]:
-    """Wait until the writer has answered, even when this task is cancelled meanwhile; then say that it was."""
-    waiting = asyncio.wrap_future(future)
-    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # always retrieved
-    stopped: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.shield(waiting)
-        except asyncio.CancelledError as error:
-            stopped = error
-    return future.result(), stopped
-
-
-__all__ = ["Finishing", "durable"]
+__all__ = ["Finishing"]

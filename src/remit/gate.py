@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from remit import durability, entry, prepare
 from remit.calls import Amended, CallRequest, Entry, Join, Prepared, Refused, Replay, Running, Status, Ticket
 from remit.errors import ApprovalRequired, Denied, Remedy, Unrepresentable, UsageError
-from remit.finishing import Finishing, durable
+from remit.finishing import Finishing
 from remit.ledger import values
 from remit.ledger.hiding import is_hidden
 from remit.outcomes import Outcomes, error_text, read_exception, read_result
@@ -128,8 +128,7 @@ class Gate:
             if self._outcomes.owes(session.id):
                 await asyncio.to_thread(self._outcomes.settle, session.id)
             with self._entering(session, request, prepared) as attempt:
-                entering = self._ledger.submit(attempt.enter, late=attempt.late)
-                found, stopped = await durable(entering)  # (3) reserve, (4) intent
+                found, stopped = await self._ledger.arun(attempt.enter, late=attempt.late)  # (3) reserve, (4) intent
                 session.note_joined(attempt.writer)
                 if isinstance(found, Ticket):
                     missing = None

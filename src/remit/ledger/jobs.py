@@ -37,7 +37,7 @@ class State(Enum):
 class Item:
     """One job with the place its answer goes to: a future, or the thread that waits for it."""
 
-    __slots__ = ("_done", "_lock", "_state", "error", "expires", "future", "job", "late", "result")
+    __slots__ = ("_done", "_lock", "_state", "error", "expires", "future", "job", "late", "result", "watched")
 
     def __init__(self, job: Job, deadline: float, late: Late | None, future: Future[Any] | None) -> None:
         self.job = job
@@ -49,6 +49,8 @@ class Item:
         self._state = State.QUEUED
         self._lock = threading.Lock()
         self._done = threading.Lock()
+        self.watched = future is not None
+        """Whether nobody looks after the deadline while waiting, so that `Deadlines` has to."""
         if future is None:
             self._done.acquire()
 
@@ -90,8 +92,12 @@ class Item:
                 self.future.set_result(result)
             return True
         self.result, self.error = result, error
-        self._done.release()
+        self.hand_over()
         return True
+
+    def hand_over(self) -> None:
+        """Wake whoever waits."""
+        self._done.release()
 
     # -- the caller's side
 
@@ -132,6 +138,9 @@ class Item:
         failure = self.give_up(why_queued)
         if failure is not None and self.future is not None:
             self.future.set_exception(failure)
+        elif failure is not None:
+            self.error = failure
+            self.hand_over()
         return failure is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import weakref
@@ -238,6 +239,19 @@ class Ledger:
     ) -> T:
         """`submit`, and wait for the result."""
         found: T = self._require_writer().run(job, deadline, late)
+        if self.company:
+            self.company.noticed()
+        return found
+
+    async def arun(
+        self, job: Callable[[Txn], T], *, deadline: float = DEADLINE, late: Callable[[Txn, T], Any] | None = None
+    ) -> tuple[T, asyncio.CancelledError | None]:
+        """`submit`, and wait for the result without blocking the event loop.
+
+        Returns the result, and the cancellation that came meanwhile: what is being made durable is waited for all the
+        same, and it is the caller's to end as cancelled.
+        """
+        found: tuple[T, asyncio.CancelledError | None] = await self._require_writer().arun(job, deadline, late)
         if self.company:
             self.company.noticed()
         return found

@@ -6,6 +6,7 @@ gathers. A caller whose deadline passes is told whether its job was never begun,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import queue
@@ -26,6 +27,7 @@ from remit.ledger.jobs import FOREVER, Deadlines, Item, Job, Late
 from remit.ledger.lost import Lost
 from remit.ledger.records import Draft
 from remit.ledger.txn import Txn
+from remit.ledger.waking import Awaited
 from remit.store.shapes import text_time
 
 logger = logging.getLogger("remit.ledger")
@@ -163,6 +165,17 @@ class Writer:
             raise
         return future
 
+    async def arun(self, job: Job, deadline: float, late: Late | None) -> tuple[Any, asyncio.CancelledError | None]:
+        """Submit a job and wait for it as a task does, to the end, even when it is cancelled meanwhile."""
+        item = Awaited(job, deadline, late)
+        self._deadlines.watch(item)
+        try:
+            self._enqueue(item)
+        except BaseException:
+            self._deadlines.forget(item)
+            raise
+        return await item.answer_of()
+
     def _enqueue(self, item: Item) -> None:
         if self._closed:
             raise UsageError("the ledger was closed; open it again to record anything")
@@ -296,7 +309,7 @@ class Writer:
             self._tell(item, error=error)
 
     def _tell(self, item: Item, result: Any = None, error: BaseException | None = None) -> bool:
-        if item.future is not None:
+        if item.watched:
             self._deadlines.forget(item)
         return item.answer(result, error)
 
