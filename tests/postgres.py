@@ -28,8 +28,8 @@ _COPIED = ("bin", "lib", "share")
 class Server:
     """A running server. Without TCP: only whoever may enter its folder reaches it."""
 
-    def __init__(self, settings: Sequence[str] = ()) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="remit-pg-", dir=_memory()))
+    def __init__(self, settings: Sequence[str] = (), *, within: str | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="remit-pg-", dir=within or _memory()))
         self._settings = list(settings)
         self._as: dict[str, Any] = {"cwd": self.folder, "env": {"PATH": os.environ["PATH"], "HOME": str(self.folder)}}
         if os.geteuid() == 0:  # the server refuses to run as root

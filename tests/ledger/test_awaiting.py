@@ -108,12 +108,13 @@ def test_a_loop_that_ended_leaves_the_writer_at_work(ledger: Ledger) -> None:
     task = loop.create_task(waiting)
     loop.run_until_complete(asyncio.sleep(0))
     assert entered.wait(20)
-    task._log_destroy_pending = False  # type: ignore[attr-defined] - it is left waiting on purpose
+    left: Any = task
+    left._log_destroy_pending = False  # it is left waiting on purpose
     loop.close()
     go_on.set()
 
     assert ledger.run(note(ledger)).id
-    task.get_coro().close()  # type: ignore[union-attr]
+    waiting.close()
 
 
 def test_a_ledger_that_is_open_for_reading_says_so_to_tasks(ledger: Ledger, place: Place) -> None:
