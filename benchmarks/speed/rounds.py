@@ -19,12 +19,12 @@ ROOT = HERE.parents[1]
 class Worker:
     """One process in the environment of one product; lives for the whole run and idles between its turns."""
 
-    def __init__(self, python: Path | str, script: str, folder: Path) -> None:
+    def __init__(self, python: Path | str, script: str, folder: Path, *arguments: str) -> None:
         paths = [str(ROOT / "src"), str(ROOT / "adapters")] if str(python) == sys.executable else []
         inherited = [os.environ["PYTHONPATH"]] if paths and os.environ.get("PYTHONPATH") else []
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths + inherited), "PYTHONWARNINGS": "ignore"}
         self._process = subprocess.Popen(
-            [str(python), str(HERE / "workers" / script), str(folder)],
+            [str(python), str(HERE / "workers" / script), str(folder), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

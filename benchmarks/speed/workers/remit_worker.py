@@ -98,11 +98,33 @@ def leaves(asked: serving.Mapping[str, Any]) -> dict[str, Any]:
     chosen = pairs[-len(CALLS) :]
     encoded = [[base64.b64encode(body).decode() for body in pair] for pair in chosen]
     Path(asked["path"]).write_text(json.dumps(encoded), "utf-8")
+    if "records" in asked:
+        Path(asked["records"]).write_text(json.dumps(_records(set(_flat(chosen)))), "utf-8")
     return {
         "intent": sum(len(intent) for intent, _ in chosen) / len(chosen),
         "outcome": sum(len(outcome) for _, outcome in chosen) / len(chosen),
         "stored": (_stored() - before) / len(CALLS),
     }
+
+
+def _flat(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [body for pair in pairs for body in pair]
+
+
+def _records(bodies: set[bytes]) -> list[list[dict[str, Any]]]:
+    """These records as `ledger_worker` makes them anew: type, data, private values, and the leaf's commitments."""
+    found = [
+        {
+            "type": record.type,
+            "data": record.data,
+            "private": record.disclosed(),
+            "named": sorted({key for one in record.private.values() for key in one.get("each", ())}),
+            "commitments": record.private,
+        }
+        for record in app.records(sessions[0].id)
+        if record.body in bodies
+    ]
+    return [found[at : at + 2] for at in range(0, len(found), 2)]
 
 
 def _stored() -> int:
