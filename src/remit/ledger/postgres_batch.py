@@ -441,7 +441,7 @@ class PostgresBatch:
             self._tail = (record_id, writer)
         written = [place for place, changed in pending.rows.items() if changed.columns]
         for query, parameters in statements_of(pending):
-            driver.execute(query, parameters)
+            psycopg.RawCursor(driver).execute(query, parameters)
         self._locked.update(dict.fromkeys(written, True))  # what was written here is as this transaction wants it
 
     def save(self) -> None:
@@ -523,7 +523,7 @@ def statements_of(pending: Pending) -> Iterator[Statement]:
     yield from STATEMENTS["payload"].insert_all(pending.payloads)
     yield from STATEMENTS["artefact"].insert_all([pending.artefacts[digest] for digest in sorted(pending.artefacts)])
     if pending.erased:
-        yield "UPDATE payload SET ciphertext = NULL, wrapped_key = NULL WHERE record_id = ANY(%s)", [pending.erased]
+        yield "UPDATE payload SET ciphertext = NULL, wrapped_key = NULL WHERE record_id = ANY($1)", [pending.erased]
     for shape, changing, rows in pending.groups():
         yield from STATEMENTS[shape.name].insert_all(sorted(rows, key=lambda row: row[0]), changing)
     pending.records, pending.payloads, pending.artefacts, pending.erased = [], [], {}, []

@@ -41,8 +41,9 @@ logger = logging.getLogger("remit.ledger")
 MAX_PLACED: Final = 5_000
 """Records that get their index in one transaction."""
 
-PACE: Final = 0.02
-"""Seconds between two rounds under load: what gathers meanwhile shares a transaction and a signature."""
+PACE: Final = 0.05
+"""Seconds between two rounds under load, where nobody waits for an index: what gathers meanwhile shares a transaction,
+a signature, and what the disk is asked to do for them."""
 
 IDLE: Final = (0.05, 0.4)
 """Seconds between two looks of a leader with nothing to do: at first, and after a while."""
@@ -79,6 +80,7 @@ class Sequencer:
         self._starting = threading.Lock()
         self._connecting = threading.Lock()
         self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._signed_something = threading.Condition()
         self._stopping = False
         self._connection: Connection | None = None
@@ -123,6 +125,7 @@ class Sequencer:
                     left = until - time.monotonic()
                     if left <= 0 or self._trouble is not None:
                         return False
+                    self._hurry.set()
                     self._wake.set()
                     with self._signed_something:
                         self._signed_something.wait(min(left, IDLE[0]))
@@ -148,7 +151,11 @@ class Sequencer:
                 logger.exception("the sequencer failed in a way that it does not know")
                 self._let_go()
                 pause = RETRY
-            self._wake.wait(pause)
+            if pause == PACE:
+                self._hurry.wait(pause)
+            else:
+                self._wake.wait(pause)
+            self._hurry.clear()
             self._wake.clear()
         self._let_go()
 
@@ -334,6 +341,7 @@ class Sequencer:
         except (RemitError, psycopg.Error) as error:
             logger.warning("whether the last records of this process are signed for is not known: %s", error)
         self._stopping = True
+        self._hurry.set()
         self._wake.set()
         self._thread.join(patience)
         return head

@@ -8,7 +8,7 @@ from typing import Any, Final
 from remit.store.shapes import SHAPES, Shape
 
 MAX_ROWS: Final = 64
-"""Rows of one INSERT. Numbers of rows are powers of two, so that the server prepares few statements and keeps them."""
+"""Rows of one INSERT: as many as a batch has under load, so that most need one statement for a table."""
 
 
 Statement = tuple[str, list[Any]]
@@ -16,7 +16,7 @@ Statement = tuple[str, list[Any]]
 
 
 class Statements:
-    """What is sent for one table. Placeholders are psycopg's `%s`."""
+    """What is sent for one table. Placeholders are psycopg's `%s`, and the server's own `$1` in what inserts."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -34,12 +34,16 @@ class Statements:
         return self._alone if alone else self._shared
 
     def insert(self, rows: int, changing: tuple[str, ...] = ()) -> str:
-        """INSERT for so many rows at once, which changes the columns `changing` of rows that are there already."""
+        """INSERT for so many rows at once, which changes the columns `changing` of rows that are there already.
+
+        For `psycopg.RawCursor`: looking for `%s` in so long a text takes longer than everything else.
+        """
         found = self._inserts.get((rows, changing))
         if found is None:
             columns = ", ".join(f'"{name}"' for name in self.columns)
-            places = "(" + ", ".join(["%s"] * len(self.columns)) + ")"
-            found = f'INSERT INTO "{self.shape.name}" ({columns}) VALUES {", ".join([places] * rows)}'  # noqa: S608
+            width = len(self.columns)
+            places = (", ".join(f"${row * width + at + 1}" for at in range(width)) for row in range(rows))
+            found = f'INSERT INTO "{self.shape.name}" ({columns}) VALUES ({"), (".join(places)})'  # noqa: S608
             if changing:
                 sets = ", ".join(f'"{name}" = excluded."{name}"' for name in changing)
                 found += f' ON CONFLICT ("{self.shape.key}") DO UPDATE SET {sets}'
@@ -48,11 +52,9 @@ class Statements:
 
     def insert_all(self, rows: Sequence[Sequence[Any]], changing: tuple[str, ...] = ()) -> Iterator[Statement]:
         """Statements that insert rows in their order."""
-        at = 0
-        while at < len(rows):
-            count = min(MAX_ROWS, 1 << ((len(rows) - at).bit_length() - 1))
-            yield self.insert(count, changing), [value for row in rows[at : at + count] for value in row]
-            at += count
+        for at in range(0, len(rows), MAX_ROWS):
+            part = rows[at : at + MAX_ROWS]
+            yield self.insert(len(part), changing), [value for row in part for value in row]
 
 
 STATEMENTS: Final[Mapping[str, Statements]] = {name: Statements(shape) for name, shape in SHAPES.items()}
