@@ -48,8 +48,11 @@ _UNKNOWN_AFTER_COMMIT: Final = frozenset({"08", "57", "58", "XX"})
 _UNKNOWN: Final = "Whether what was being written became durable is not known."
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_NEWEST: Final = "SELECT time FROM record ORDER BY rid DESC LIMIT 1"
+_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = {}; "
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+    " (SELECT time FROM record ORDER BY rid DESC LIMIT 1)"
+)
 
 
 class PostgresBatch:
@@ -168,14 +171,14 @@ class PostgresBatch:
     def _start(self) -> None:
         driver = self._driver
         assert driver is not None
-        with driver.pipeline():
-            driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            driver.execute(f"SET LOCAL synchronous_commit = {driver.synchronous}")
-            time, newest = driver.execute(_NOW), driver.execute(_NEWEST)
-        [(microseconds,)], found = time.fetchall(), newest.fetchone()
+        # One message: a pipeline of four would have the server answer, and this thread wake, four times.
+        said = driver.execute(_BEGIN.format(driver.synchronous))
+        said.nextset()
+        said.nextset()
+        [(microseconds, newest)] = said.fetchall()
         self._time = _EPOCH + timedelta(microseconds=microseconds)
         self.offset = self._time - datetime.now(UTC)
-        self.newest = datetime.fromisoformat(found[0]) if found is not None else None
+        self.newest = datetime.fromisoformat(newest) if newest is not None else None
 
     def now(self, clock: Callable[[], datetime]) -> datetime:
         """The server's time, unless a test gave a clock."""
@@ -211,7 +214,7 @@ class PostgresBatch:
         driver = self._driver
         assert driver is not None
         try:
-            with driver.pipeline():
+            with driver.pipeline() if len(sent) > 1 else contextlib.nullcontext():
                 cursors = [driver.execute(STATEMENTS[table].lock(alone), (keys,)) for table, alone, keys in sent]
             return [(wanted, cursor.fetchall()) for wanted, cursor in zip(sent, cursors, strict=True)]
         except psycopg.Error as error:
