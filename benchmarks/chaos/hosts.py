@@ -59,18 +59,15 @@ def caller(home: Path, grant_id: str, side_path: Path, gate: Path) -> None:
 def _steady(app: Any, grant_id: str, side: Side) -> None:
     import remit
 
-    n = 0
-    while True:
-        began = time.monotonic()
-        try:
-            with app.session(grant_id) as session:
-                while True:
-                    began, n = time.monotonic(), n + 1
-                    session.call("work.step", {"place": "steady", "n": n}, run=_tool(side))
-                    time.sleep(0.01)
-        except remit.EvidenceUnavailable as error:
-            said = "owed" if error.executed else "refused"
-            side.say(said, f"{time.monotonic() - began:.1f}")
+    with app.session(grant_id) as session:
+        n = 0
+        while True:
+            began, n = time.monotonic(), n + 1
+            try:
+                session.call("work.step", {"place": "steady", "n": n}, run=_tool(side))
+            except remit.EvidenceUnavailable as error:
+                side.say("owed" if error.executed else "refused", f"{time.monotonic() - began:.1f}")
+            time.sleep(0.01)
 
 
 def _long(app: Any, grant_id: str, side: Side, gate: Path) -> None:
