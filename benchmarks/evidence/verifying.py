@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import sqlite3
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +46,19 @@ class Auditor:
 
         return loop
 
+    def at_once(self, count: int) -> Callable[[], None]:
+        """`count` processes that read and hash everything, each for itself: what this machine has left for them."""
+
+        def together() -> None:
+            command = [sys.executable, "-c", _AT_ONCE, str(self._path), BODIES]
+            running = [
+                subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}) for _ in range(count)
+            ]
+            if any(process.wait() for process in running):
+                raise SystemExit("a process that only reads and hashes failed: this set-up measures nothing")
+
+        return together
+
     def structure(self) -> None:
         """SQLite's own check of its file, which is a part of verification."""
         store = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
@@ -66,6 +82,15 @@ class Auditor:
         self.root = root
 
 
+_AT_ONCE = """
+import hashlib, sqlite3, sys
+path, query = sys.argv[1:]
+for body, in sqlite3.connect(f"file:{path}?mode=ro", uri=True).execute(query):
+    left = hashlib.sha256(b"\\x00" + body).digest()
+    hashlib.sha256(b"\\x01" + left + left).digest()
+"""
+
+
 def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
     while rows := cursor.fetchmany(CHUNK):
         yield rows
@@ -77,6 +102,7 @@ def measure(auditor: Auditor, jobs: tuple[int, ...], rounds: int) -> dict[str, A
         "bare_bodies": auditor.bare(BODIES),
         "bare_rows": auditor.bare(ROWS),
         "structure": auditor.structure,
+        **{f"at_once_{count}": auditor.at_once(count) for count in jobs},
         **{f"verify_{count}": auditor.verify(count) for count in jobs},
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
