@@ -17,7 +17,7 @@ from remit.ledger.canonical import canonical
 from remit.ledger.forms import Forms, plain
 from remit.ledger.merkle import Frontier, leaf_hash
 from remit.ledger.records import RECORD_TYPES, parse_leaf
-from tests.ledger.conftest import Place
+from tests.ledger.conftest import Place, append
 
 RECORDS = 1_200
 """More than two stretches."""
@@ -301,3 +301,19 @@ def test_several_processes_refuse_what_one_refuses(long: Place, tmp_path: Any, c
             verified(copied, jobs)
         said.append((str(found.value), found.value.index))
     assert said[0] == said[1]
+
+
+def test_of_several_records_under_one_head_the_changed_one_is_named(place: Place) -> None:
+    """What its writer wrote next, under a later head, tells which it was."""
+    with place.create() as ledger:
+        drafts = [_draft(ledger, number) for number in range(6)]
+        ledger.run(partial(_append_all, drafts))
+        ledger.wait_sequenced([draft.id for draft in drafts])
+        append(ledger)
+        found = ledger.record(drafts[5].id)
+        assert found is not None
+    changed = found.body.replace(b'"n":5', b'"n":4')
+    place.tamper(f"UPDATE record SET body = x'{changed.hex()}' WHERE id = '{found.id}'")
+    with place.open(writer=False) as ledger, pytest.raises(VerificationError, match="wrote next") as raised:
+        ledger.verify()
+    assert raised.value.index == found.index

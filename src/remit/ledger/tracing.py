@@ -24,6 +24,19 @@ from remit.ledger.walking import (
 )
 
 
+class Unsigned(VerificationError):
+    """Some of the records `first` to `last` are not what a checkpoint signs."""
+
+    def __init__(self, head: Any, first: int, last: int) -> None:
+        super().__init__(
+            f"the records up to {last} do not give the root that the checkpoint of {head} signs: "
+            f"one of the records {first} to {last} was changed",
+            index=first,
+        )
+        self.first = first
+        self.last = last
+
+
 @dataclass(slots=True)
 class Trace:
     """What the records said, for the steps after them."""
@@ -124,11 +137,7 @@ class Trace:
         for peak in reversed(self.frontier.peaks):
             root = node_hash(peak, root)
         if signed.size != size or signed.root != root:
-            raise VerificationError(
-                f"the records up to {size - 1} do not give the root that the checkpoint of {claim.row} signs: "
-                f"one of the records {self.signed} to {size - 1} was changed",
-                index=self.signed,
-            )
+            raise Unsigned(claim.row, self.signed, size - 1)
         if size == self.pin.size:
             if root != self.pin.root:
                 raise VerificationError(

@@ -25,14 +25,17 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from remit.errors import VerificationError
 from remit.ledger.forms import Forms
 from remit.ledger.helping import Helpers, Progress, helpers
 from remit.ledger.keys import Pin
+from remit.ledger.merkle import leaf_hash
 from remit.ledger.notes import Verifier
 from remit.ledger.opening import first_without_payload, index_of
 from remit.ledger.payload import Sealer
-from remit.ledger.tracing import Trace
+from remit.ledger.tracing import Trace, Unsigned
 from remit.ledger.walking import COLUMNS, open_head, walk_waiting
 from remit.ledger.witnessed import check_cosignatures, check_rotations
 from remit.store.stores import Snapshot, Store
@@ -79,8 +82,11 @@ def verify(
             trace = Trace(pin, pinned_seen=pin.size == 0)  # (1) the pin is the caller's
             _require_whole(crew, store, before=True)
             try:
-                for stretch in crew.walk(total):  # (3), (4), (5), (6), (7)
-                    trace.join(stretch)
+                try:
+                    for stretch in crew.walk(total):  # (3), (4), (5), (6), (7)
+                        trace.join(stretch)
+                except Unsigned as error:
+                    raise _narrowed(view, error) from error
                 check_rotations(trace.rotations, trace.rotations_signed, pin.keys, trace.signed)
                 unsigned = _check_coverage(view, trace, store, total)  # (8)
                 _check_artefacts(view, trace)  # (9)
@@ -105,6 +111,26 @@ def verify(
             relaxed=trace.relaxed,
             lost=trace.lost,
         )
+
+
+def _narrowed(view: Snapshot, found: Unsigned) -> VerificationError:
+    """Which of the records under a wrong head was changed, where the one that its writer wrote next tells."""
+    if found.first == found.last:
+        return found
+    rows = view.all(
+        "SELECT leaf.idx, record.body, after.body FROM leaf JOIN record USING (rid)"
+        " JOIN record AS after ON after.writer = record.writer AND after.wseq = record.wseq + 1"
+        " WHERE leaf.idx BETWEEN ? AND ? ORDER BY leaf.idx",
+        (found.first, found.last),
+    )
+    for index, body, after in rows:
+        try:
+            same = orjson.loads(after)["prev"] == leaf_hash(body).hex()
+        except (ValueError, TypeError, KeyError):
+            continue  # damaged otherwise, which the steps that parse it say
+        if not same:
+            return VerificationError(f"{found}: record {index}, by what its writer wrote next", index=index)
+    return found
 
 
 def _require_whole(crew: Helpers, store: Store, *, before: bool) -> None:
