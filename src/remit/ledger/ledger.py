@@ -122,9 +122,9 @@ class Ledger:
         """Open a ledger, after checking that it is the one that was pinned and has not been taken back.
 
         With `writer=False` nothing can be recorded. `durability="relaxed"` does not wait for the disk: a power loss may
-        take back what was acknowledged last, and every writer says so when it begins. `key_encryption` is a key service instead of the key in the home or
-        in the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is none at `url`, and
-        `VerificationError` when it is not what the pin says.
+        take back what was acknowledged last, and every writer says so when it begins. `key_encryption` is a key service
+        instead of the key in the home or in the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is
+        none at `url`, and `VerificationError` when it is not what the pin says.
         """
         store, place = _places(url, home)
         if not place.created and not store.exists():
@@ -280,8 +280,8 @@ class Ledger:
             return Draft(record_id, type, session, data)
         if self._sealer is None:
             raise UsageError(
-                f"no key to keep private values under: {self.home / 'kek.key'} is missing, and neither $REMIT_KEK nor a "
-                "key service is given"
+                f"no key to keep private values under: {self.home / 'kek.key'} is missing, and neither $REMIT_KEK nor "
+                "a key service is given"
             )
         sealed = self._sealer.seal(record_id, private, named, scan=type.startswith(SCANNED))
         return Draft(record_id, type, session, data, *sealed)
