@@ -123,7 +123,7 @@ class Ledger:
 
         With `writer=False` nothing can be recorded. `durability="relaxed"` does not wait for the disk: a power loss may
         take back what was acknowledged last, and every writer says so when it begins. `key_encryption` is a key service
-        instead of the key in the home or in the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is
+        instead of the key in the home or the environment (`remit.ledger.wrapping`). Raises `UsageError` when there is
         none at `url`, and `VerificationError` when it is not what the pin says.
         """
         store, place = _places(url, home)
