@@ -147,7 +147,7 @@ def _verifying(plain: dict[str, Any], sealed: dict[str, Any]) -> str:
         _aim(
             f"`--jobs {most}` uses what {most} processes get here, to 0.7",
             faster >= 0.7 * spare,
-            f"{faster:.2f} times as fast; processes that only hash, and share nothing, got {spare:.2f} times as much done",
+            f"{faster:.2f} times as fast; processes that only hash, and share nothing, got {spare:.2f} times as far",
         ),
     ]
     return "## Verifying\n\n" + "\n\n".join(parts) + "\n\n" + "\n".join(aims)
