@@ -222,13 +222,6 @@ class InterruptingClaim(dict[str, Any]):
 class TestInterrupt:
     """Ctrl-C at the worst moments."""
 
-    @pytest.fixture(autouse=True)
-    def _interruptible(self) -> Iterator[None]:
-        """A process that was started in the background ignores interrupts unless it says otherwise."""
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        yield
-        signal.signal(signal.SIGINT, before)
-
     @pytest.mark.requirement("I2")
     @pytest.mark.requirement("I7")
     def test_between_intent_and_tool_takes_the_intent_back(self, tmp_path: Path, tool: Tool) -> None:

@@ -14,6 +14,11 @@ NEAR: Final = Decimal("0.8")
 """A limit is at its edge when four fifths of it are spent."""
 
 
+def clause_title(tool: str, name: str) -> str:
+    """How people read a clause: the tool alone where it has one clause, which is then called `only`."""
+    return tool if name == "only" else f"{tool}/{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class ClauseLine:
     """One clause of the session's grant. `permitted` and `refused` are numbers of calls."""
@@ -27,7 +32,7 @@ class ClauseLine:
     @property
     def title(self) -> str:
         """`crm.comment`, or `payments.refund/large` where a tool has several clauses."""
-        return self.tool if self.name == "only" else f"{self.tool}/{self.name}"
+        return clause_title(self.tool, self.name)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""

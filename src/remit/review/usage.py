@@ -25,7 +25,7 @@ from remit.authority.terms import GrantTerms
 from remit.ledger import values
 from remit.resources.access import Access, Pattern
 from remit.review.calls import CallLine, read_calls
-from remit.review.clauses import NEAR, LimitLine, limits_of
+from remit.review.clauses import NEAR, LimitLine, clause_title, limits_of
 from remit.review.generalise import as_source, identity
 from remit.review.history import find
 from remit.store.tables import CounterRow
@@ -89,7 +89,7 @@ class ClauseUse:
     @property
     def title(self) -> str:
         """`crm.comment`, or `payments.refund/large` where a tool has several clauses."""
-        return self.tool if self.name == "only" else f"{self.tool}/{self.name}"
+        return clause_title(self.tool, self.name)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
